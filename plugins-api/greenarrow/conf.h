@@ -1,0 +1,89 @@
+/*
+ * conf.h - reading the configuration snapshot.  Level strict.
+ *
+ * A snapshot is one validated greenarrow.conf: immutable, reference counted,
+ * readable from any thread without a lock of the caller's.  What is resolved
+ * from it (settings, plans, structs) lives exactly as long as the snapshot and
+ * is cached in it, so that asking twice costs a look-up.
+ */
+#ifndef GREENARROW_CONF_H
+#define GREENARROW_CONF_H
+
+#include <greenarrow/ga_conf.h>
+#include <greenarrow/ga_log.h>
+
+GA_BEGIN
+
+struct ga_snapshot;
+struct ga_settings;		/* what holds in one scope: see below */
+struct ga_object;		/* one block (all its parts merged) of the file */
+struct ga_plan;			/* hooks in force in a scope: ga_run.h */
+
+/* The snapshot in force, with a reference for the caller.  Any thread. */
+GA_EXPORT struct ga_snapshot *ga_snapshot_current(void) GA_NODISCARD;
+GA_EXPORT struct ga_snapshot *ga_snapshot_ref(struct ga_snapshot *);
+GA_EXPORT void ga_snapshot_unref(struct ga_snapshot *);
+/* 1 for the first, +1 for each reload that took effect. */
+GA_EXPORT uint64_t ga_snapshot_number(const struct ga_snapshot *);
+
+/*
+ * Scopes.  Never NULL unless said.
+ *  general   the general block and the defaults
+ *  object    a block's own statements over general (smtp_service, relay_server ...)
+ *  resolve   VirtualMTA x domain, in the order of DESIGN section 7.  vmta is the
+ *            VirtualMTA's name ("" = none: only `*` and general), domain the
+ *            recipient's in lower-case A-label form ("" = none), mx the names of
+ *            its MX hosts in order of preference (nmx 0: not known yet; then
+ *            mx: patterns do not match).  Any thread.
+ */
+GA_EXPORT const struct ga_settings *ga_snapshot_general(struct ga_snapshot *);
+GA_EXPORT const struct ga_settings *ga_snapshot_object(struct ga_snapshot *,
+    const struct ga_object *);
+GA_EXPORT const struct ga_settings *ga_snapshot_resolve(struct ga_snapshot *,
+    struct ga_str vmta, struct ga_str domain, const struct ga_str *mx, size_t nmx);
+/* True when some mx: pattern could apply to this VirtualMTA: MX names matter. */
+GA_EXPORT bool ga_snapshot_wants_mx(struct ga_snapshot *, struct ga_str vmta);
+
+/*
+ * The struct of the module's directives in that scope, or NULL when the module
+ * declares none.  module is its name, so that the answer does not depend on a
+ * generation of instances.
+ */
+GA_EXPORT const void *ga_settings_conf(const struct ga_settings *, const char *module);
+/* Where a field's value came from: the block (NULL: the default) and "file:line"
+ * ("" for a default; lives as long as the snapshot). */
+GA_EXPORT const struct ga_object *ga_settings_source(const struct ga_settings *,
+    const char *module, const char *field);
+GA_EXPORT const char *ga_settings_where(const struct ga_settings *,
+    const char *module, const char *field);
+/* The plan of hooks (order of load_module, use_module applied) of the scope. */
+GA_EXPORT const struct ga_plan *ga_settings_plan(const struct ga_settings *);
+GA_EXPORT struct ga_snapshot *ga_settings_snapshot(const struct ga_settings *);
+
+/*
+ * Blocks in the order of the file.  context is "smtp_service", "ip_address", …
+ * Several blocks of one name are one object.  `*` is an object of name "*".
+ * parent NULL: top level; else the children ("domain" below an ip_address,
+ * "rule" below a throttle_template).
+ */
+GA_EXPORT const struct ga_object *ga_object_first(struct ga_snapshot *,
+    const struct ga_object *parent, const char *context);
+GA_EXPORT const struct ga_object *ga_object_next(const struct ga_object *);
+/* By name, without case; NULL if there is none. */
+GA_EXPORT const struct ga_object *ga_object_find(struct ga_snapshot *,
+    const char *context, struct ga_str name);
+GA_EXPORT const char *ga_object_context(const struct ga_object *);
+GA_EXPORT struct ga_str ga_object_name(const struct ga_object *);
+/* For a domain block: its patterns; for others the name alone. */
+GA_EXPORT struct ga_strlist ga_object_patterns(const struct ga_object *);
+GA_EXPORT const struct ga_object *ga_object_parent(const struct ga_object *);
+/* "file:line" of its first part. */
+GA_EXPORT const char *ga_object_where(const struct ga_object *);
+/* A small number, unique and stable within the snapshot (for tables). */
+GA_EXPORT uint32_t ga_object_index(const struct ga_object *);
+/* True when that very block writes this directive. */
+GA_EXPORT bool ga_object_has(const struct ga_object *, const char *module, const char *field);
+
+GA_END
+
+#endif
