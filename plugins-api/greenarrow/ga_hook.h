@@ -1,0 +1,223 @@
+/*
+ * ga_hook.h - the points where modules are asked or told.
+ *
+ * Four classes:
+ *   decide   returns a verdict; asked in the order of load_module until one is
+ *            not PASS; may suspend
+ *   shape    returns a verdict; every module is asked and sees what the previous
+ *            one left; the first verdict other than PASS ends it; may suspend
+ *   permit   returns PASS or HOLD; every module must grant; may not suspend;
+ *            what was granted is given back, last first, when one holds
+ *   watch    returns nothing; every module is told; may not suspend
+ *
+ * A hook runs on the home loop of the object it is about.  Everything in an
+ * event is borrowed.  Structs only ever grow at their end.
+ */
+#ifndef GREENARROW_GA_HOOK_H
+#define GREENARROW_GA_HOOK_H
+
+#include <greenarrow/ga_async.h>
+
+GA_BEGIN
+
+struct ga_session;	/* one inbound SMTP connection */
+struct ga_txn;		/* one inbound transaction: MAIL to end of data */
+struct ga_message;	/* one message in the queue */
+struct ga_envelope;	/* one recipient of a message */
+struct ga_attempt;	/* one outbound delivery attempt of one envelope */
+
+/* What is true while a hook runs; NULL where it does not apply. */
+GA_EXPORT struct ga_inst *ga_call_inst(struct ga_call *);
+GA_EXPORT struct ga_worker *ga_call_worker(struct ga_call *);
+/* The module's directives as resolved for the scope of the call. */
+GA_EXPORT const void *ga_call_conf(struct ga_call *);
+/* The module's zeroed memory of that lifetime (session_size, txn_size of the
+ * descriptor), and the pool of the lifetime. */
+GA_EXPORT void *ga_call_state(struct ga_call *, enum ga_lifetime);
+GA_EXPORT struct ga_pool *ga_call_pool(struct ga_call *, enum ga_lifetime);
+
+/* The reply that goes with TEMPFAIL, REJECT or CLOSE: code 4yz/5yz (RFC 5321),
+ * enhanced "4.7.1" (RFC 3463), text of one line.  The last one before the verdict counts;
+ * without one the caller of the hook has a default. */
+GA_EXPORT void ga_reply(struct ga_call *, unsigned code, const char *enhanced,
+    const char *fmt, ...) GA_PRINTF(4, 5);
+
+struct ga_addr {
+	struct ga_str text;	/* "192.0.2.1", "2001:db8::1" */
+	uint16_t port;
+	uint8_t family;		/* AF_INET, AF_INET6 */
+};
+struct ga_param { struct ga_str key, value; };	/* ESMTP parameter; value may be empty */
+
+/* A client connected, before the greeting.  ACCEPT TEMPFAIL REJECT CLOSE. */
+struct ga_ev_connect {
+	struct ga_session *s;
+	struct ga_addr peer, local;
+	struct ga_str service;	/* name of the smtp_service */
+	bool tls;		/* implicit TLS */
+};
+/* HELO or EHLO was given.  ACCEPT TEMPFAIL REJECT CLOSE. */
+struct ga_ev_helo { struct ga_session *s; struct ga_str name; bool esmtp; };
+/* TLS was established. */
+struct ga_ev_tls {
+	struct ga_session *s;
+	struct ga_str version, cipher, peer_name;
+	bool verified;
+};
+/* MAIL FROM.  ACCEPT TEMPFAIL REJECT DISCARD. */
+struct ga_ev_mail {
+	struct ga_session *s;
+	struct ga_txn *t;
+	struct ga_str from;	/* without <> */
+	const struct ga_param *param;
+	size_t nparam;
+};
+/* RCPT TO, after the relay check allowed or refused it (relayed says which).
+ * ACCEPT takes a recipient that would be refused; TEMPFAIL REJECT DISCARD. */
+struct ga_ev_rcpt {
+	struct ga_session *s;
+	struct ga_txn *t;
+	struct ga_str to, domain;
+	const struct ga_param *param;
+	size_t nparam;
+	bool relayed;		/* would be accepted without any module */
+};
+/* One header field, in order, after the end of data.  ga_header_set(),
+ * ga_header_drop().  TEMPFAIL REJECT DISCARD HOLD. */
+struct ga_ev_header {
+	struct ga_txn *t;
+	struct ga_str name, value;	/* value unfolded, without the leading blank */
+	unsigned index;
+};
+/* The body below the header, piece by piece.  ga_body_replace(). */
+struct ga_ev_body { struct ga_txn *t; struct ga_str chunk; uint64_t offset; };
+/* The message is complete: headers and body can be read and edited
+ * (ga_header_*, ga_body_*).  TEMPFAIL REJECT DISCARD HOLD. */
+struct ga_ev_eom { struct ga_txn *t; uint64_t size; unsigned nrcpt; };
+/* About to go on stable storage.  TEMPFAIL REJECT DISCARD HOLD. */
+struct ga_ev_commit { struct ga_txn *t; uint32_t message_id; };
+/* It is on stable storage. */
+struct ga_ev_queued {
+	uint32_t message_id;
+	struct ga_str sender;
+	uint64_t size;
+	unsigned nrcpt;
+};
+
+/* A deferred envelope gets its next attempt's time; ga_schedule_set(). */
+struct ga_ev_schedule {
+	struct ga_str sender, recipient, domain;
+	uint64_t envelope_id;
+	unsigned attempts;
+	uint64_t accepted_ms, next_ms, expires_ms;	/* wall clock; proposed */
+};
+/* The route of an attempt was computed; ACCEPT with ga_route_set(), TEMPFAIL, REJECT. */
+struct ga_ev_route {
+	struct ga_str virtual_mta, domain;	/* chosen VirtualMTA */
+	struct ga_str group_key;
+	uint64_t envelope_id;
+};
+/* An attempt of n envelopes wants to start in a throttle group. */
+struct ga_ev_throttle {
+	struct ga_str group_key, virtual_mta, domain;
+	unsigned recipients;
+};
+/* An attempt is about to send: ga_header_*, ga_body_* edit what this attempt
+ * sends, not what is stored.  TEMPFAIL REJECT end the attempt. */
+struct ga_ev_outgoing {
+	struct ga_attempt *a;
+	struct ga_str sender, recipient, domain;	/* of the first recipient */
+	struct ga_str virtual_mta;
+	uint32_t message_id;
+	uint64_t size;
+	unsigned nrcpt;
+};
+struct ga_ev_connection {
+	uint64_t id;		/* as shown by remote_connections */
+	struct ga_addr local, remote;
+	struct ga_str mx_hostname, virtual_mta, domain, group_key;
+	unsigned deliveries_done;
+	bool tls;
+	struct ga_str reason;	/* closed: why */
+};
+enum ga_line { GA_IN_CMD, GA_IN_REPLY, GA_OUT_CMD, GA_OUT_REPLY };
+/* One line of SMTP, without CRLF, credentials masked.  IN: we are the server. */
+struct ga_ev_line {
+	uint64_t session_id;
+	enum ga_line kind;
+	struct ga_str text;
+};
+enum ga_outcome { GA_DELIVERED, GA_DEFERRED, GA_FAILED };
+/* One attempt of one envelope has ended. */
+struct ga_ev_attempt {
+	struct ga_attempt *a;
+	uint64_t envelope_id, connection_id;
+	struct ga_str sender, recipient, domain;
+	enum ga_outcome outcome;
+	unsigned code;			/* SMTP reply, 0 = none */
+	struct ga_str enhanced, text;	/* "5.1.1"; text in one line */
+	struct ga_str mx_hostname, mx_ip, source_ip, virtual_mta, group_key;
+	unsigned attempts;		/* this one included */
+	uint64_t size;
+	uint32_t connect_ms, total_ms;
+	bool tls;
+};
+
+struct ga_hooks {
+	uint32_t size;		/* sizeof(struct ga_hooks) */
+	uint32_t reserved_;
+#define GA_DECIDE(n, ev) enum ga_verdict (*n)(struct ga_call *, const struct ev *);
+#define GA_SHAPE(n, ev)  enum ga_verdict (*n)(struct ga_call *, const struct ev *);
+#define GA_PERMIT(n, ev) enum ga_verdict (*n)(struct ga_call *, const struct ev *);
+#define GA_WATCH(n, ev)  void (*n)(struct ga_call *, const struct ev *);
+#include <greenarrow/ga_hook.def>
+#undef GA_DECIDE
+#undef GA_SHAPE
+#undef GA_PERMIT
+#undef GA_WATCH
+};
+
+/*
+ * Content.  In header: the field the hook is about.  In eom and outgoing: fields
+ * by index, 0 the topmost; a value is what follows the colon and its blank,
+ * without the line end; folding (CRLF + blank) may be in it and may be put in.
+ * Names and values with bare CR or LF, NUL or no name are refused: false.
+ */
+GA_EXPORT bool ga_header_set(struct ga_call *, struct ga_str value);
+GA_EXPORT bool ga_header_drop(struct ga_call *);
+GA_EXPORT size_t ga_header_count(struct ga_call *);
+GA_EXPORT bool ga_header_get(struct ga_call *, size_t i, struct ga_str *name,
+    struct ga_str *value);
+/* First field of that name at or after `from`; -1 if none. */
+GA_EXPORT long ga_header_find(struct ga_call *, struct ga_str name, size_t from);
+GA_EXPORT bool ga_header_set_at(struct ga_call *, size_t i, struct ga_str value);
+GA_EXPORT bool ga_header_drop_at(struct ga_call *, size_t i);
+/* Before field `at`; at >= count (or -1): below the last one. */
+GA_EXPORT bool ga_header_add(struct ga_call *, struct ga_str name,
+    struct ga_str value, long at);
+/* In body: what goes on instead of this chunk.  In eom, outgoing: the whole body
+ * (CRLF line ends, without dot-stuffing). */
+GA_EXPORT bool ga_body_replace(struct ga_call *, struct ga_str chunk);
+GA_EXPORT bool ga_body_replace_all(struct ga_call *, struct ga_str body);
+/* eom, outgoing: the complete message as it stands now, edits included, read
+ * piece by piece; 0 = end.  n octets at most into buf. */
+GA_EXPORT size_t ga_msg_read(struct ga_call *, uint64_t offset, void *buf, size_t n);
+
+/* rcpt: deliver to this address instead. */
+GA_EXPORT bool ga_rcpt_redirect(struct ga_call *, struct ga_str to);
+/* schedule: another time (wall clock ms). */
+GA_EXPORT bool ga_schedule_set(struct ga_call *, uint64_t next_ms);
+/* route, with ACCEPT: another VirtualMTA for this attempt. */
+GA_EXPORT bool ga_route_set(struct ga_call *, struct ga_str virtual_mta);
+/* acquire, with HOLD: ask again after ms at the latest; ga_wake() asks earlier. */
+GA_EXPORT void ga_retry_after(struct ga_call *, uint64_t ms);
+GA_EXPORT void ga_wake(struct ga_inst *, struct ga_str group_key);
+
+/* eom, queue_commit: a note of this module travels with the message through
+ * the spool; ga_note_get() reads it in outgoing and attempt_done. */
+GA_EXPORT bool ga_note_set(struct ga_call *, const char *key, struct ga_str value);
+GA_EXPORT struct ga_str ga_note_get(struct ga_call *, const char *key);
+
+GA_END
+
+#endif
