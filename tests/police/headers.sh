@@ -23,6 +23,13 @@ alone()
 
 headers=$(cd "$api" && find greenarrow -name '*.h' | LC_ALL=C sort)
 for header in $headers; do
+	case " $GA_HEADERS " in
+	*" plugins-api/$header "*) ;;
+	*)
+		echo "not installed: <$header> is missing in plugins-api/plugins-api.am"
+		failed=$((failed + 1))
+		;;
+	esac
 	alone gcc c c11 c "$header"
 	alone clang c c11 c "$header"
 	alone g++ c++ c++17 cc "$header"
