@@ -1,0 +1,132 @@
+/*
+ * delivery.h - tickets, groups and results: services "throttle" and "delivery".
+ * Level strict.
+ *
+ * The queue makes a ticket for an envelope that is due and gives it to the
+ * throttle, which passes it to the group's home loop.  The ticket comes back to
+ * the queue's loop exactly once, with one result.  On the group's loop the
+ * throttle keeps tickets in lanes (recipient domain x sender domain), serves the
+ * lanes round-robin and holds the limits; delivery (smtp_client) owns the
+ * connections and *pulls* batches: tickets of one message and one route.
+ *
+ *	queue ──enqueue──▶ throttle ──open/offer──▶ delivery
+ *	  ▲                   ▲  ◀── next, closed ─────┘
+ *	  └────── ticket_done (posted home) ──────────┘
+ */
+#ifndef GREENARROW_SERVICE_DELIVERY_H
+#define GREENARROW_SERVICE_DELIVERY_H
+
+#include <greenarrow/service/route.h>
+
+GA_BEGIN
+
+#define GA_THROTTLE_SERVICE "throttle"
+#define GA_THROTTLE_VERSION 1
+#define GA_DELIVERY_SERVICE "delivery"
+#define GA_DELIVERY_VERSION 1
+
+enum ga_result {
+	GA_RESULT_NONE = 0,
+	GA_RESULT_SUCCESS,
+	GA_RESULT_DEFERRAL,
+	GA_RESULT_FAILURE,
+	GA_RESULT_FAILURE_TOOLONG,	/* made by the queue of a last deferral */
+	GA_RESULT_CONNMAXOUT,		/* a throttle kept the attempt from starting */
+	GA_RESULT_RECALLED		/* handed back untouched: not an attempt */
+};
+
+struct ga_ticket {
+	struct ga_post post;		/* travels: to the group's loop, then home */
+	struct ga_ticket *next;		/* the holder's list */
+	struct ga_worker *home;		/* the queue's loop */
+	struct ga_route *route;		/* one reference, the ticket's */
+	struct ga_message *message;	/* one reference; NULL: read it by seq first */
+	uint64_t seq;			/* of the message, in the spool */
+	uint64_t envelope_id;
+	uint32_t envelope;		/* index in the message */
+	uint32_t attempts;		/* before this one */
+	uint32_t sender_key;		/* hash of the sender's domain: fairness */
+	uint32_t flags;			/* enum ga_ticket_flag */
+	void *holder;			/* private to whoever holds it */
+
+	/* result, filled by who ends the attempt */
+	enum ga_result result;
+	unsigned code;			/* SMTP reply, 0 = none */
+	bool recorded;			/* success: the spool's DONE is durable already */
+	bool network;			/* failed before any reply: connect, TLS, timeout */
+	char enhanced[12];
+	char *text;			/* malloc'd, one reply, LF between lines; the queue frees it */
+	void (*done)(struct ga_worker *home, struct ga_ticket *);
+};
+enum ga_ticket_flag { GA_TICKET_FIRST = 1, GA_TICKET_LAST_CHANCE = 2, GA_TICKET_BOUNCE = 4 };
+
+/* End a ticket: result fields are set; posts it home.  The caller forgets it. */
+GA_EXPORT void ga_ticket_end(struct ga_ticket *);
+
+/* A batch: tickets of one message on one route, linked by next; 1..limit of them. */
+struct ga_batch {
+	struct ga_ticket *first;
+	unsigned n;
+};
+
+/* May this connection (arg) serve that route?  Called by next(), on the loop. */
+typedef bool ga_batch_fits_fn(const struct ga_route *, void *arg);
+
+struct ga_group_info;
+struct ga_delivery_stats;
+
+struct ga_throttle {
+	uint32_t size, version;
+	/* queue → throttle; any worker loop.  The throttle owns the ticket until it
+	 * ends it or gives it to delivery. */
+	void (*enqueue)(struct ga_worker *, struct ga_ticket *);
+	/* Hand back (RECALLED) what waits and matches; in-flight tickets are left
+	 * alone.  match NULL: all whose home is this worker.  Asynchronous. */
+	void (*recall)(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *),
+	    void *arg);
+	/* delivery → throttle, on the group's loop.  next: the next batch this
+	 * connection may serve, its lane in turn; n 0 = none now.  limit: recipients. */
+	struct ga_batch (*next)(struct ga_group *, unsigned limit, ga_batch_fits_fn *, void *arg);
+	/* One connection of the group is gone (its slot is free); one attempt of n
+	 * tickets has ended (counters). */
+	void (*closed)(struct ga_group *);
+	void (*ended)(struct ga_group *, const struct ga_ticket *, unsigned n);
+	/* The limit in force now (0 = unlimited) and the key. */
+	unsigned (*max_connections)(const struct ga_group *);
+	struct ga_str (*key)(const struct ga_group *);
+	/* For reports; any worker loop or main; fn runs on each group's loop, end on
+	 * the asker's loop after all. */
+	void (*each_group)(struct ga_worker *asker,
+	    void (*fn)(struct ga_group *, const struct ga_group_info *, void *arg),
+	    void (*end)(struct ga_worker *, void *arg), void *arg);
+};
+struct ga_group_info {
+	struct ga_str key;
+	unsigned connections, max_connections, saved;
+	unsigned waiting, in_flight;
+};
+
+struct ga_delivery {
+	uint32_t size, version;
+	/* throttle → delivery, on the group's loop.
+	 * offer: a saved connection of the group takes the batch: true.
+	 * open: open a new connection for the batch; the slot is taken already and is
+	 *       given back by closed().  Delivery owns the batch's tickets from here.
+	 * close_idle: close one saved connection (of that group; NULL: any of this
+	 *       loop) to make room; false = none. */
+	bool (*offer)(struct ga_group *, struct ga_batch);
+	void (*open)(struct ga_group *, struct ga_worker *, struct ga_batch);
+	bool (*close_idle)(struct ga_group *, struct ga_worker *);
+	/* Counts, any thread. */
+	void (*stats)(struct ga_delivery_stats *);
+};
+struct ga_delivery_stats {
+	uint64_t connections;			/* open now, saved included */
+	uint64_t saved, connecting;
+	uint64_t opened_total, transactions_total, recipients_total;
+	uint64_t success_total, deferral_total, failure_total;
+};
+
+GA_END
+
+#endif

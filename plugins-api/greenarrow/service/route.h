@@ -1,0 +1,95 @@
+/*
+ * route.h - service "router": where an envelope goes next.  Level strict.
+ *
+ * Asked by the queue at every attempt.  The answer is an immutable, reference
+ * counted route that any loop may read: the VirtualMTA chosen, its source
+ * addresses, the hosts to try in groups of equal preference, the throttle group
+ * and the settings of VirtualMTA x domain.  Routes are cached by the router (per
+ * snapshot, VirtualMTA and domain, no longer than the DNS TTLs), so a reload or
+ * a changed zone acts on the next attempt.
+ */
+#ifndef GREENARROW_SERVICE_ROUTE_H
+#define GREENARROW_SERVICE_ROUTE_H
+
+#include <greenarrow/conf.h>
+#include <greenarrow/message.h>
+#include <greenarrow/net.h>
+#include <greenarrow/run.h>
+
+GA_BEGIN
+
+#define GA_ROUTER_SERVICE "router"
+#define GA_ROUTER_VERSION 1
+
+/* One host to try: a name (as the MX said; for an implicit MX the domain, for a
+ * static next hop what was written) and its addresses. */
+struct ga_route_host {
+	struct ga_str name;			/* lower case, no trailing dot */
+	uint16_t preference;
+	uint16_t naddresses;
+	const struct ga_sockaddr *addresses;	/* with port */
+	const char *why_none;			/* when naddresses is 0: for the log */
+};
+
+/* `smtp_source IP HOSTNAME`: one a family. */
+struct ga_route_source {
+	struct ga_sockaddr address;		/* len 0: the system chooses */
+	struct ga_str hostname;			/* for EHLO */
+};
+
+enum ga_route_kind {
+	GA_ROUTE_DELIVER,
+	GA_ROUTE_DEFER,		/* reply/enhanced/text say why (DNS trouble, no address now) */
+	GA_ROUTE_FAIL,		/* for good (NXDOMAIN 5.1.2, null MX 5.1.10 ...) */
+	GA_ROUTE_PAUSED		/* delivery_paused: hold, neither attempt nor deferral */
+};
+
+struct ga_group;		/* the throttle's */
+
+struct ga_route {
+	uint32_t refs;				/* atomic */
+	enum ga_route_kind kind;
+	unsigned code;				/* DEFER, FAIL: like a reply's */
+	const char *enhanced, *text;
+	struct ga_snapshot *snapshot;		/* one reference */
+	const struct ga_settings *settings;	/* VirtualMTA x domain, MX known */
+	struct ga_str domain;			/* recipient domain */
+	struct ga_str virtual_mta;		/* the ip_address or relay_server used */
+	uint32_t mta_id;			/* its mta_id ("outmtaid") */
+	bool relay;				/* a relay_server: credentials and TLS are its own */
+	const struct ga_object *mta;		/* its block, NULL when none is configured */
+	struct ga_route_source v4, v6;
+	struct ga_str group_key;		/* "ip2pd7" "2,example.com" "relay5" */
+	uint32_t hash;				/* of group_key */
+	uint32_t nhosts;
+	const struct ga_route_host *hosts;	/* by preference; equal ones are shuffled
+						   by whoever tries them */
+	uint64_t expires_ms;			/* monotonic: not to be used from the cache after */
+	struct ga_group *group;			/* atomic; set by the throttle on first use */
+	void (*free_)(struct ga_route *);
+};
+GA_EXPORT struct ga_route *ga_route_ref(struct ga_route *);
+GA_EXPORT void ga_route_unref(struct ga_route *);	/* any thread */
+
+/* The question; caller's memory until cb. */
+struct ga_route_request {
+	struct ga_str virtual_mta;		/* the message's; "" = default */
+	struct ga_str domain;			/* lower case, A-label; or a literal "[...]" */
+	uint64_t message_key, address_key;	/* for randomization message | address */
+	uint64_t envelope_id;			/* for logs and the route hook */
+	struct ga_route *route;			/* result: one reference, never NULL */
+	void (*cb)(struct ga_worker *, struct ga_route_request *);
+	void *arg;
+	void *private_;
+};
+
+struct ga_router {
+	uint32_t size, version;
+	/* On a loop.  True: the answer is in ->route already and cb will not be
+	 * called (a cached route: the common case).  False: cb comes later. */
+	bool (*route)(struct ga_worker *, struct ga_route_request *);
+};
+
+GA_END
+
+#endif
