@@ -31,6 +31,13 @@
 #define GA_NODISCARD	__attribute__((warn_unused_result))
 #define GA_PRINTF(f, a)	__attribute__((format(printf, f, a)))
 
+/* The length of a struct's open last array: C++ has none, and only reads through it. */
+#ifdef __cplusplus
+#define GA_FLEXIBLE 1
+#else
+#define GA_FLEXIBLE
+#endif
+
 #ifdef __cplusplus
 #define GA_BEGIN extern "C" {
 #define GA_END   }

@@ -93,7 +93,7 @@ GA_EXPORT bool ga_attrs_valid(struct ga_str attrs);
 struct ga_body_chunk {
 	struct ga_body_chunk *next;
 	size_t n;
-	char data[];
+	char data[GA_FLEXIBLE];
 };
 struct ga_body {
 	uint32_t refs;				/* atomic */
