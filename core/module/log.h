@@ -1,0 +1,28 @@
+/*
+ * log.h - the daemon's own log: lines handed to a writer thread.
+ */
+#ifndef CORE_MODULE_LOG_H
+#define CORE_MODULE_LOG_H
+
+#include <stdarg.h>
+
+#include <greenarrow/ga_log.h>
+
+/* One line about `subject` (a module's name, "core").  Any thread; never blocks. */
+void gac_log(enum ga_level, const char *subject, const char *tag, const char *fmt, ...)
+    GA_PRINTF(4, 5);
+void gac_vlog(enum ga_level, const char *subject, const char *tag, const char *object,
+    const char *fmt, va_list) GA_PRINTF(5, 0);
+bool gac_log_wanted(enum ga_level);
+
+/* Lines below this level are not written. Default GA_INFO. */
+void gac_log_level(enum ga_level);
+/* From now on a thread writes the lines (after daemonising, before loops). */
+void gac_log_start(void);
+/* Writes what is left and ends the thread; lines are then written directly. */
+void gac_log_stop(void);
+/* Where lines go: a descriptor (default 2). With syslog_prefix, "<6>" leads each
+ * line, as the journal of systemd understands it. */
+void gac_log_to(int fd, bool syslog_prefix);
+
+#endif
