@@ -56,7 +56,8 @@ GA_EXPORT enum ga_verdict ga_suspend(struct ga_call *, const struct ga_wait *,
     struct ga_token *) GA_NODISCARD;
 /* True if the token was live.  Loop of the call; before the hook returned is fine. */
 GA_EXPORT bool ga_resume(struct ga_worker *, struct ga_token);
-/* The only function of the stable level that any other thread may call. */
+/* The only function of the stable level that any other thread may call.  True:
+ * handed to the loop, which ignores it if the token is stale by then. */
 GA_EXPORT bool ga_resume_from_thread(struct ga_token);
 
 /* return ga_fail(c, "redis: %s", why); logs, applies the hook's on_failure. */
@@ -69,7 +70,8 @@ GA_EXPORT enum ga_verdict ga_fail(struct ga_call *, const char *fmt, ...)
  *  timer  resume after ms
  *  fd     resume when one of events (GA_READ|GA_WRITE) holds or timeout_ms passed
  *         (ga_fd_events() says which; 0 = timeout); the descriptor stays the module's
- *  work   run work(arg) on a helper thread, then resume
+ *  work   run work(arg) on a helper thread, then resume; if the call ends earlier,
+ *         work still runs to its end: what arg points at must outlive it
  */
 GA_EXPORT enum ga_verdict ga_await_dns(struct ga_call *, struct ga_str name,
     unsigned rrtype, ga_resume_fn *, void *arg) GA_NODISCARD;

@@ -24,7 +24,6 @@ struct ga_session;	/* one inbound SMTP connection */
 struct ga_txn;		/* one inbound transaction: MAIL to end of data */
 struct ga_message;	/* one message in the queue */
 struct ga_envelope;	/* one recipient of a message */
-struct ga_attempt;	/* one outbound delivery attempt of one envelope */
 
 /* What is true while a hook runs; NULL where it does not apply. */
 GA_EXPORT struct ga_inst *ga_call_inst(struct ga_call *);
@@ -125,7 +124,6 @@ struct ga_ev_throttle {
 /* An attempt is about to send: ga_header_*, ga_body_* edit what this attempt
  * sends, not what is stored.  TEMPFAIL REJECT end the attempt. */
 struct ga_ev_outgoing {
-	struct ga_attempt *a;
 	struct ga_str sender, recipient, domain;	/* of the first recipient */
 	struct ga_str virtual_mta;
 	uint32_t message_id;
@@ -150,7 +148,6 @@ struct ga_ev_line {
 enum ga_outcome { GA_DELIVERED, GA_DEFERRED, GA_FAILED };
 /* One attempt of one envelope has ended. */
 struct ga_ev_attempt {
-	struct ga_attempt *a;
 	uint64_t envelope_id, connection_id;
 	struct ga_str sender, recipient, domain;
 	enum ga_outcome outcome;

@@ -31,7 +31,6 @@ enum ga_lifetime {
 	GA_LIFE_CALL,		/* until this hook call is answered */
 	GA_LIFE_TXN,		/* until the SMTP transaction ends */
 	GA_LIFE_SESSION,	/* until the connection closes */
-	GA_LIFE_ATTEMPT,	/* until the delivery attempt is logged */
 	GA_LIFE_INSTANCE	/* until this configured instance is destroyed */
 };
 

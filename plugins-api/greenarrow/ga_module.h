@@ -57,7 +57,7 @@ struct ga_module {
 	const struct ga_command *commands;	/* ends with a NULL name */
 
 	/* zeroed memory the core keeps for each instance, per object */
-	uint32_t inst_size, worker_size, session_size, txn_size, attempt_size;
+	uint32_t inst_size, worker_size, session_size, txn_size;
 	uint32_t on_failure;		/* enum ga_verdict a failed or late ask means; 0 = TEMPFAIL */
 
 	bool (*check)(const void *conf, struct ga_diag *);

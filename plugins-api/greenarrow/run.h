@@ -103,7 +103,7 @@ struct ga_run {
 	struct ga_reply reply;		/* result */
 	/* results of particular hooks */
 	struct ga_str redirect;		/* rcpt, in txn's pool */
-	struct ga_str route;		/* route: VirtualMTA set */
+	char route[208];		/* route: name of the VirtualMTA set, "" = none */
 	uint64_t schedule_ms;		/* schedule: 0 = unchanged */
 	uint64_t retry_after_ms;	/* acquire */
 	struct ga_call *call_;		/* private */

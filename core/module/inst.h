@@ -1,0 +1,71 @@
+/*
+ * inst.h - loaded modules and their instances; for core code only.
+ */
+#ifndef CORE_MODULE_INST_H
+#define CORE_MODULE_INST_H
+
+#include <stdatomic.h>
+
+#include <greenarrow/conf.h>
+#include <greenarrow/ga_module.h>
+#include <greenarrow/run.h>
+
+#define GAC_MODULES_MAX 64		/* a plan's set of modules is 64 bits */
+
+/* Code: opened once, never closed. */
+struct gac_module {
+	unsigned index;			/* order of load_module, over all reloads */
+	const char *path;		/* "(built in)" when preloaded */
+	struct ga_module desc;		/* a copy: what an older module lacks is zero */
+	struct ga_hooks hooks;		/* the same */
+	struct ga_inst *kept;		/* GA_KEEP_INSTANCE: the one instance */
+};
+
+struct ga_hold {
+	struct ga_hold *next, **prev;
+	struct ga_inst *inst;
+	const char *what_for;
+};
+
+struct ga_inst {
+	struct gac_module *module;
+	struct ga_pool *pool;
+	uint64_t generation;		/* number of the snapshot it was made for */
+	const void *conf;		/* general scope, of that snapshot */
+	void *state;
+	void **worker_state;		/* ga_worker_count() + 1 of them */
+	_Atomic int64_t *stats;
+	bool initialised;
+};
+
+/* The instance of module `index` in the generation of this snapshot; NULL: not loaded in it. */
+struct ga_inst *gac_inst_of(const struct ga_snapshot *, unsigned index);
+
+/* Holds of instances, for status and for waiting at a stop. */
+size_t gac_holds(const struct ga_inst *, void (*each)(const struct ga_hold *, void *), void *arg);
+
+struct ga_step {
+	union {
+		void (*any)(void);
+		enum ga_verdict (*ask)(struct ga_call *, const void *);
+		void (*tell)(struct ga_call *, const void *);
+	} fn;				/* fn.any NULL: the end */
+	struct ga_inst *inst;
+};
+
+enum gac_hook_class { GAC_DECIDE, GAC_SHAPE, GAC_PERMIT, GAC_WATCH };
+struct gac_hook {
+	const char *name;
+	enum gac_hook_class class;
+	size_t offset;			/* in struct ga_hooks */
+};
+extern const struct gac_hook gac_hooks[GA_HOOK_COUNT_];
+
+/* A plan of the instances whose bit is set in `modules`, in their order. */
+const struct ga_plan *gac_plan_build(struct ga_pool *, struct ga_inst *const *insts,
+    unsigned n, uint64_t modules);
+
+/* Services and registrations of an instance that failed to come up or is gone. */
+void gac_services_forget(const struct ga_inst *);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * plan.c - which functions a hook calls in a scope.
+ *
+ * A plan is made once for each set of modules that is on somewhere in a
+ * snapshot (use_module decides; most scopes share one) and lives in the
+ * snapshot's pool.  A hook that nobody subscribed to is a NULL, so that running
+ * it costs one load and one branch.  The order is that of load_module.
+ */
+#include "config.h"
+
+#include <string.h>
+
+#include "module/inst.h"
+
+#define GA_DECIDE(n, ev) [GA_HOOK_##n] = { #n, GAC_DECIDE, offsetof(struct ga_hooks, n) },
+#define GA_SHAPE(n, ev)  [GA_HOOK_##n] = { #n, GAC_SHAPE, offsetof(struct ga_hooks, n) },
+#define GA_PERMIT(n, ev) [GA_HOOK_##n] = { #n, GAC_PERMIT, offsetof(struct ga_hooks, n) },
+#define GA_WATCH(n, ev)  [GA_HOOK_##n] = { #n, GAC_WATCH, offsetof(struct ga_hooks, n) },
+const struct gac_hook gac_hooks[GA_HOOK_COUNT_] = {
+#include <greenarrow/ga_hook.def>
+};
+#undef GA_DECIDE
+#undef GA_SHAPE
+#undef GA_PERMIT
+#undef GA_WATCH
+
+typedef void any_fn(void);
+
+static any_fn *
+subscribed(const struct ga_inst *inst, enum ga_hook_id hook)
+{
+	any_fn *fn;
+
+	memcpy(&fn, (const char *)&inst->module->hooks + gac_hooks[hook].offset, sizeof fn);
+	return fn;
+}
+
+static const struct ga_step *
+steps_of(struct ga_pool *pool, struct ga_inst *const *insts, unsigned n, uint64_t modules,
+    enum ga_hook_id hook)
+{
+	struct ga_step *steps;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (insts[i] != NULL && (modules >> i & 1) != 0 && subscribed(insts[i], hook) != NULL)
+			count++;
+	if (count == 0)
+		return NULL;
+	steps = ga_alloc(pool, (count + 1) * sizeof *steps);
+	count = 0;
+	for (unsigned i = 0; i < n; i++)
+		if (insts[i] != NULL && (modules >> i & 1) != 0 && subscribed(insts[i], hook) != NULL) {
+			steps[count].fn.any = subscribed(insts[i], hook);
+			steps[count++].inst = insts[i];
+		}
+	return steps;
+}
+
+const struct ga_plan *
+gac_plan_build(struct ga_pool *pool, struct ga_inst *const *insts, unsigned n, uint64_t modules)
+{
+	struct ga_plan *plan = ga_alloc(pool, sizeof *plan);
+
+	plan->modules = modules;
+	for (int hook = 0; hook < GA_HOOK_COUNT_; hook++)
+		plan->hooks[hook] = steps_of(pool, insts, n, modules, (enum ga_hook_id)hook);
+	return plan;
+}
