@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,7 +153,7 @@ flush_client(struct client *c)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+		if (n < 0 && errno == EAGAIN) {
 			ev_io_start(ev, &c->out);
 			return;
 		}
@@ -426,22 +425,18 @@ allowed(int fd)
 {
 	struct ucred cred;
 	socklen_t len = sizeof cred;
-	struct group *g;
+	gid_t groups[128];
+	socklen_t glen = sizeof groups;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
 		return false;
 	if (cred.uid == 0 || cred.uid == geteuid() || cred.gid == server.group)
 		return true;
-	g = server.group != (gid_t)-1 ? getgrgid(server.group) : NULL;
-	if (g != NULL) {
-		gid_t groups[128];
-		socklen_t glen = sizeof groups;
-
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &glen) == 0)
-			for (size_t i = 0; i < glen / sizeof groups[0]; i++)
-				if (groups[i] == server.group)
-					return true;
-	}
+	if (server.group != (gid_t)-1 &&
+	    getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &glen) == 0)
+		for (size_t i = 0; i < glen / sizeof groups[0]; i++)
+			if (groups[i] == server.group)
+				return true;
 	return false;
 }
 
