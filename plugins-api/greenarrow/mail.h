@@ -14,7 +14,7 @@ GA_BEGIN
 enum ga_mail_error {
 	GA_MAIL_OK = 0,
 	GA_MAIL_SYNTAX,		/* 501 5.1.3 / 5.1.7 */
-	GA_MAIL_TOO_LONG,	/* local part > 64, domain > 255, path > 256 octets */
+	GA_MAIL_TOO_LONG,	/* local part > 64, domain > 253, path > 256 octets */
 	GA_MAIL_CTL,		/* control character, bare CR or LF, NUL */
 	GA_MAIL_UTF8		/* not ASCII, and utf8 was not allowed, or invalid UTF-8 */
 };
@@ -23,7 +23,9 @@ enum ga_mail_error {
  * Path of MAIL FROM: or RCPT TO: (RFC 5321 4.1.2): s begins at '<'.  The source
  * route is skipped.  address: without <>; empty for <>.  local, domain: as
  * written; domain is what follows the last unquoted '@' and empty for
- * <postmaster>.  rest: what follows '>'.  Address literals are kept with brackets.
+ * <postmaster>, the only address without one; ga_mail_domain() takes it.  rest:
+ * what follows '>', empty or beginning with a blank.  Address literals (IPv4 and
+ * IPv6 only) are kept with brackets.
  */
 GA_EXPORT enum ga_mail_error ga_mail_path(struct ga_str s, bool utf8, struct ga_str *address,
     struct ga_str *local, struct ga_str *domain, struct ga_str *rest);
@@ -31,13 +33,13 @@ GA_EXPORT enum ga_mail_error ga_mail_path(struct ga_str s, bool utf8, struct ga_
 GA_EXPORT enum ga_mail_error ga_mail_address(struct ga_str s, bool utf8, struct ga_str *local,
     struct ga_str *domain);
 /* Lower case, A-label (libidn2), no trailing dot; literals unchanged in lower
- * case.  False: not a domain name. */
+ * case.  False: not a domain name, or no room (253 octets are always enough). */
 GA_EXPORT bool ga_mail_domain(struct ga_str s, char *out, size_t room, struct ga_str *domain);
 /* EHLO/HELO argument: domain or address literal. */
 GA_EXPORT bool ga_mail_helo_valid(struct ga_str s);
 /* "KEY" or "KEY=value" after the path; false at the end, *bad set on bad syntax. */
 GA_EXPORT bool ga_mail_param(struct ga_str *rest, struct ga_param *, bool *bad);
-/* RFC 3461 xtext.  False: not xtext, or a control character in it. */
+/* RFC 3461 xtext.  False: not xtext, or other than printable ASCII in it. */
 GA_EXPORT bool ga_xtext_decode(struct ga_pool *, struct ga_str, struct ga_str *out);
 GA_EXPORT struct ga_str ga_xtext_encode(struct ga_pool *, struct ga_str);
 
@@ -58,14 +60,15 @@ struct ga_reply_parser {
 	size_t n;			/* octets in text: the lines joined by LF, codes kept */
 	char text[GA_REPLY_TEXT];
 	/* private */
-	unsigned first_code_, line_len_;
-	bool cr_, last_, truncated_;
-	char line_[1024];
+	unsigned first_code_, line_code_, line_len_, octets_;
+	bool cr_, last_, full_, complete_;
 };
 GA_EXPORT void ga_reply_reset(struct ga_reply_parser *);
 /* Consumes octets up to the end of one reply: returns how many; *state 1 = a
- * reply is complete, 0 = more is needed, -1 = not SMTP (bad code, bare CR, line
- * over 1024 octets, codes differ). */
+ * reply is complete, 0 = more is needed, -1 = not SMTP (bad code, bare CR, codes
+ * differ, over 256 KiB).  The next call after a complete reply begins a new one.
+ * Control characters in the text become '?', tabs blanks; of a line over 1024
+ * octets the rest is dropped. */
 GA_EXPORT size_t ga_reply_feed(struct ga_reply_parser *, const char *p, size_t n, int *state);
 /* Line i of a complete reply without code and separator. */
 GA_EXPORT struct ga_str ga_reply_line(const struct ga_reply_parser *, unsigned i);
@@ -73,7 +76,8 @@ GA_EXPORT struct ga_str ga_reply_line(const struct ga_reply_parser *, unsigned i
  * reply's first digit; else empty. */
 GA_EXPORT struct ga_str ga_reply_enhanced(const struct ga_reply_parser *);
 
-/* Escapes control characters and non-ASCII as \xNN for a log line; into the pool. */
+/* Escapes control characters and non-ASCII as \xNN, and doubles a backslash, for
+ * a log line; into the pool. */
 GA_EXPORT struct ga_str ga_escape(struct ga_pool *, struct ga_str);
 
 GA_END

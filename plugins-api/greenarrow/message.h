@@ -88,11 +88,12 @@ GA_EXPORT bool ga_attrs_valid(struct ga_str attrs);
  * dot-stuffed, header included (our Received line is its beginning).  Immutable,
  * shared by atomic reference count.  Chunks lie in memory; a body that was too
  * large for that has chunks == NULL and is read piece by piece from the spool.
- * The octets of all bodies in memory are counted; the limit is `queue_memory`.
+ * The memory of all bodies is counted; the limit is `queue_memory`.  A message
+ * of up to 5 KB is one allocation, one of 50 KB three.
  */
 struct ga_body_chunk {
 	struct ga_body_chunk *next;
-	size_t n;
+	size_t n, room;			/* octets in data, and what it can hold */
 	char data[GA_FLEXIBLE];
 };
 struct ga_body {
@@ -102,6 +103,8 @@ struct ga_body {
 	struct ga_body_chunk *chunks, *last;	/* NULL: only in the spool */
 };
 GA_EXPORT struct ga_body *ga_body_new(void) GA_NODISCARD;
+/* A body that is in the spool only. */
+GA_EXPORT struct ga_body *ga_body_new_spooled(uint64_t size) GA_NODISCARD;
 /* Copies the bytes in.  Only before the body is shared; one thread. */
 GA_EXPORT void ga_body_append(struct ga_body *, const void *, size_t);
 /* Puts bytes before all others (trace header). */
@@ -114,7 +117,8 @@ GA_EXPORT struct ga_body *ga_body_ref(struct ga_body *);
 GA_EXPORT void ga_body_unref(struct ga_body *);	/* any thread */
 /* All octets in one new string in the pool (small bodies, tests, header work). */
 GA_EXPORT struct ga_str ga_body_flat(const struct ga_body *, struct ga_pool *);
-/* Octets of bodies in memory now, the limit, and whether reception should pause. */
+/* Octets that bodies take in memory now, the limit (0: none), and whether reception
+ * should pause.  Any thread. */
 GA_EXPORT uint64_t ga_body_memory(void);
 GA_EXPORT void ga_body_memory_limit(uint64_t);
 GA_EXPORT bool ga_body_memory_full(void);
@@ -156,6 +160,7 @@ struct ga_message {
  * A message with one reference, everything copied.  envelope_attrs: n packed
  * lists, each with GA_ATTR_RECIPIENT.  random halves are drawn here, unique in
  * the message, unless randoms is given.  body's reference is taken over (may be NULL).
+ * The domain of a recipient that is no address is empty, as that of <postmaster>.
  */
 GA_EXPORT struct ga_message *ga_message_new(uint32_t id, uint64_t accepted_ms,
     struct ga_str attrs, const struct ga_str *envelope_attrs, const uint32_t *randoms,
