@@ -1,0 +1,52 @@
+/*
+ * conf.h - read and check a greenarrow.conf
+ *
+ * The same code for the daemons and for greenarrow_config, so that what was
+ * validated is not refused at start.  No module code runs here.
+ */
+#ifndef GAC_CONF_CONF_H
+#define GAC_CONF_CONF_H
+
+#include <sys/types.h>
+
+#include "conf/diag.h"
+#include "conf/manifest.h"
+
+struct gac_conf;
+
+struct gac_conf_options {
+	const char *file;		/* to read; or the name of `text` */
+	const char *text;		/* not NULL: this text in place of the file */
+	size_t text_size;
+	/* NULL: as installed.  The file's own directives come first. */
+	const char *control_directory, *module_directory, *queue_directory, *log_directory,
+	    *run_directory;
+	const char *build_id;		/* NULL: this program's */
+	/* Manifests of modules that are linked into the program, or of tests. */
+	const struct gac_manifest_text *builtin;
+	size_t nbuiltin;
+	const char *const *preload;	/* names loaded without load_module; ends with NULL */
+	bool no_files;			/* fuzzing: do not look whether files and users exist */
+};
+
+/*
+ * NULL when there was an error: all of them are in diag.  Warnings may be there
+ * in both cases.  options may go away afterwards.
+ */
+struct gac_conf *gac_conf_load(const struct gac_conf_options *, struct ga_diag *) GA_NODISCARD;
+void gac_conf_free(struct gac_conf *);
+
+/* The modules to load, in order, without the core itself. */
+size_t gac_conf_modules(const struct gac_conf *);
+const struct gac_manifest *gac_conf_manifest(const struct gac_conf *, size_t i);
+const char *gac_conf_module_name(const struct gac_conf *, size_t i);
+/* Where its load_module line is: for messages of the loader. */
+const struct gac_pos *gac_conf_module_pos(const struct gac_conf *, size_t i);
+
+/*
+ * Runs the check() of modules in a child process: what greenarrow_config calls
+ * when a program has a loader (module/check.c).  Reports go to diag.
+ */
+typedef void gac_modules_check_fn(const struct gac_conf *, struct ga_diag *);
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * rules.c - what holds for settings as a whole: required, unique, once, use_module
+ *
+ * Converts the settings of all objects (convert.c), then checks the constraints
+ * that need more than one value to judge.  Called by gac_conf_load() when all
+ * objects are known; one thread.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf_tree.h"
+#include "conf/core_schema.h"
+#include "conf/nearest.h"
+
+static int by_decl(const void *a, const void *b)
+{
+	const struct gac_setting *const *x = a, *const *y = b;
+
+	return ((*x)->decl->index > (*y)->decl->index) - ((*x)->decl->index < (*y)->decl->index);
+}
+
+static void convert_object(struct gac_conf *conf, struct ga_diag *diag, struct ga_object *o)
+{
+	size_t n = 0;
+
+	o->settings = ga_alloc(conf->pool, (o->nsettings + 1) * sizeof(struct gac_setting *));
+	for (struct gac_setting *s = o->building; s != NULL; s = s->next) {
+		gac_convert(conf, diag, s->decl, s->parts, &s->value);
+		o->settings[n++] = s;
+	}
+	o->building = NULL;
+	qsort(o->settings, n, sizeof(struct gac_setting *), by_decl);
+}
+
+const struct gac_setting *gac_object_setting(const struct ga_object *o, const struct gac_decl *d)
+{
+	size_t lo = 0, hi = o->nsettings;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (o->settings[mid]->decl->index < d->index)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < o->nsettings && o->settings[lo]->decl == d ? o->settings[lo] : NULL;
+}
+
+const struct gac_setting *gac_lookup(const struct gac_conf *conf, const struct gac_decl *d,
+    const struct ga_object *const *blocks, size_t n)
+{
+	const struct ga_object *last[3] = {
+		conf->module_objects[d->module->index], conf->general, conf->root
+	};
+
+	for (size_t i = 0; i < n; i++) {
+		const struct gac_setting *s = gac_object_setting(blocks[i], d);
+
+		if (s != NULL)
+			return s;
+	}
+	for (size_t i = 0; i < 3; i++) {
+		const struct gac_setting *s = last[i] == NULL ? NULL : gac_object_setting(last[i], d);
+
+		if (s != NULL)
+			return s;
+	}
+	return NULL;
+}
+
+const struct gac_decl *gac_decl_find(const struct gac_conf *conf, const char *module, const char *field)
+{
+	const struct gac_decl *d = gac_strmap_get(&conf->decl_names, ga_str_c(field));
+
+	while (d != NULL && strcmp(d->module->name, module) != 0)
+		d = d->same;
+	return d;
+}
+
+/* ---- once, unique */
+
+static void check_once(struct gac_conf *conf, struct ga_diag *diag, const struct gac_setting *s)
+{
+	const struct gac_part *first = s->parts;
+
+	for (const struct gac_part *p = first->next; p != NULL; p = p->next) {
+		if (ga_str_eq(p->stmt->written, first->stmt->written))
+			continue;
+		gac_diag_error_at(diag, &p->stmt->name.pos,
+		    "%s: %s has `%.*s` already (%s); it can have one only", s->decl->field.p,
+		    gac_object_title(conf->pool, s->object), (int)first->stmt->written.n,
+		    first->stmt->written.p, first->stmt->where);
+	}
+}
+
+static struct ga_str unique_key(struct ga_pool *pool, const struct gac_setting *s)
+{
+	if (s->decl->type == GAC_T_INT)
+		return ga_fmt(pool, "%u %lld", s->decl->index, (long long)s->value.integer);
+	return ga_fmt(pool, "%u %.*s", s->decl->index, (int)s->last->written.n, s->last->written.p);
+}
+
+static void check_unique(struct gac_conf *conf, struct ga_diag *diag, struct gac_strmap *seen,
+    struct gac_setting *s)
+{
+	struct ga_str key = unique_key(conf->pool, s);
+	const struct gac_setting *other = gac_strmap_get(seen, key);
+
+	if (s->object == conf->any_ip) {
+		gac_diag_error_at(diag, &s->last->name.pos,
+		    "%s is of one object alone: it cannot stand in ip_address *", s->decl->field.p);
+		return;
+	}
+	if (other == NULL) {
+		gac_strmap_put(seen, key, s);
+		return;
+	}
+	gac_diag_error_at(diag, s->last->nwords > 0 ? &s->last->words[0].pos : &s->last->name.pos,
+	    "%s: `%.*s` is taken by %s (%s)", s->decl->field.p, (int)s->last->written.n,
+	    s->last->written.p, gac_object_title(conf->pool, other->object), other->last->where);
+}
+
+/* ---- required */
+
+static bool given(const struct gac_conf *conf, const struct gac_decl *d, const struct ga_object *o)
+{
+	const struct ga_object *chain[8];
+	size_t n = 0;
+
+	for (; o != NULL && n < 7; o = o->parent)
+		chain[n++] = o;
+	if (n > 0 && chain[n - 1]->context->virtual_mta && conf->any_ip != NULL)
+		chain[n++] = conf->any_ip;
+	return gac_lookup(conf, d, chain, n) != NULL || d->dflt[0] != '\0';
+}
+
+static void check_required(struct gac_conf *conf, struct ga_diag *diag, const struct gac_decl *d)
+{
+	const unsigned whole = GAC_CTX_BIT(GAC_CTX_TOP) | GAC_CTX_BIT(GAC_CTX_GENERAL) |
+	    GAC_CTX_BIT(GAC_CTX_MODULE);
+
+	if ((d->contexts & whole) != 0 && !given(conf, d, NULL))
+		gac_diag_error_at(diag, conf->general->pos.line > 0 ? &conf->general->pos : &d->module->pos,
+		    "%s is missing: module %s needs it in %s", d->field.p, d->module->name,
+		    gac_context_names(conf->pool, d->contexts & whole));
+	for (uint32_t i = 0; i < conf->nobjects; i++) {
+		const struct ga_object *o = conf->objects[i];
+
+		if ((d->contexts & GAC_CTX_BIT(o->context->id) & ~whole) == 0 || o == conf->any_ip)
+			continue;
+		if (!given(conf, d, o))
+			gac_diag_error_at(diag, &o->pos, "%s lacks %s", gac_object_title(conf->pool, o), d->field.p);
+	}
+}
+
+/* ---- use_module */
+
+static bool word_in(const char *list, const char *word)
+{
+	struct ga_str rest = ga_str_c(list), w;
+
+	while (gac_split(&rest, ' ', &w))
+		if (ga_str_eq(w, ga_str_c(word)))
+			return true;
+	return false;
+}
+
+/* A module of scope domain runs for a VirtualMTA x domain: all three blocks decide. */
+static bool may_switch(const struct gac_module *m, const struct ga_object *o)
+{
+	if (m->manifest.scopes == NULL || word_in(m->manifest.scopes, o->context->name))
+		return true;
+	return o->context->id != GAC_CTX_SMTP_SERVICE && (word_in(m->manifest.scopes, "domain") ||
+	    word_in(m->manifest.scopes, "ip_address"));
+}
+
+static void use_one(struct gac_conf *conf, struct ga_diag *diag, struct ga_object *o,
+    const struct gac_word *name, const struct gac_word *on)
+{
+	const struct gac_module *m = gac_module_find(conf, name->text);
+	struct gac_use *use = ga_alloc(conf->pool, sizeof *use);
+
+	if (m == NULL || m->index == 0) {
+		struct gac_nearest near;
+
+		gac_nearest_init(&near, name->text);
+		for (size_t i = 1; i < conf->nmodules; i++)
+			gac_nearest_offer(&near, ga_str_c(conf->modules[i]->name));
+		gac_diag_error_at(diag, &name->pos, "use_module: `%.*s` is not loaded: `load_module %.*s` is missing%s",
+		    (int)name->text.n, name->text.p, (int)name->text.n, name->text.p,
+		    gac_nearest_hint(&near, conf->pool));
+		return;
+	}
+	if (!may_switch(m, o)) {
+		gac_diag_error_at(diag, &name->pos, "use_module: `%s` has no hooks to switch in %s (its scopes: %s)",
+		    m->name, gac_object_title(conf->pool, o), m->manifest.scopes);
+		return;
+	}
+	use->module = m->index;
+	use->on = ga_str_eq(on->text, GA_STR("yes"));
+	use->next = o->uses;
+	o->uses = use;
+}
+
+static void take_uses(struct gac_conf *conf, struct ga_diag *diag, struct ga_object *o,
+    const struct gac_decl *use_module)
+{
+	const struct gac_setting *s = gac_object_setting(o, use_module);
+
+	for (const struct gac_part *p = s == NULL ? NULL : s->parts; p != NULL; p = p->next)
+		for (size_t i = 0; i + 1 < p->stmt->nwords; i += 2)
+			if (p->stmt->words[i].item == p->stmt->words[i + 1].item)
+				use_one(conf, diag, o, &p->stmt->words[i], &p->stmt->words[i + 1]);
+}
+
+void gac_rules_check(struct gac_conf *conf, struct ga_diag *diag)
+{
+	const struct gac_decl *use_module = gac_decl_find(conf, GAC_CORE_MODULE, "use_module");
+	struct gac_strmap seen;
+
+	gac_strmap_init(&seen, conf->pool, true);
+	for (uint32_t i = 0; i < conf->nobjects; i++)
+		convert_object(conf, diag, conf->objects[i]);
+	for (uint32_t i = 0; i < conf->nobjects; i++) {
+		struct ga_object *o = conf->objects[i];
+
+		for (size_t j = 0; j < o->nsettings; j++) {
+			if (o->settings[j]->decl->once)
+				check_once(conf, diag, o->settings[j]);
+			if (o->settings[j]->decl->unique)
+				check_unique(conf, diag, &seen, o->settings[j]);
+		}
+		take_uses(conf, diag, o, use_module);
+	}
+	for (size_t i = 0; i < conf->ndecls; i++)
+		if (conf->decls[i]->required)
+			check_required(conf, diag, conf->decls[i]);
+}
