@@ -1,0 +1,369 @@
+/*
+ * client.h - what the files of smtp_client share: directives, connections,
+ * transactions, the state of a loop.
+ *
+ *	smtp_client.c	the module: directives, services, drain and stop
+ *	conn.c		a connection: hosts to try, stream, timer, states, its end
+ *	targets.c	which hosts and addresses, in which order
+ *	session.c	greeting, EHLO, HELO, STARTTLS, QUIT
+ *	transaction.c	MAIL to the reply after the dot
+ *	prepare.c	what must be known before MAIL: the message read, hooks asked
+ *	body.c		the octets of the message, from memory or the spool
+ *	result.c	ending tickets: the spool's DONE, hooks, counters
+ *	saved.c		connections that wait for another transaction
+ *	report.c	`connections` of the control socket, status
+ *	stuff.c wire.c	pure: dot-stuffing; replies and commands as text
+ *
+ * A connection and all that hangs on it belong to the loop of its throttle group.
+ */
+#ifndef SMTP_CLIENT_CLIENT_H
+#define SMTP_CLIENT_CLIENT_H
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include <greenarrow/greenarrow.h>
+#include <greenarrow/mail.h>
+#include <greenarrow/run.h>
+#include <greenarrow/service/delivery.h>
+#include <greenarrow/service/spool.h>
+#include <greenarrow/service/transport.h>
+
+#include "stuff.h"
+#include "wire.h"
+
+#define SMTPC_WHERE "general,ip_address,relay_server,domain"
+
+#define SMTPC_DIRECTIVES(X)							\
+X(flag, starttls_use, "yes", "", SMTPC_WHERE,					\
+    "encrypt with STARTTLS where it is offered; a failed handshake is tried again in clear") \
+X(flag, starttls_require, "no", "", SMTPC_WHERE,				\
+    "deliver only over TLS; defer where it is not offered or fails")		\
+X(flag, reuse_connections, "no", "", SMTPC_WHERE,				\
+    "keep a connection open for further messages")				\
+X(int, reuse_connections_max_messages, "5", "min=1 max=1000000", SMTPC_WHERE,	\
+    "transactions on one connection")						\
+X(duration, reuse_connections_timeout, "30s", "min=1s max=1h", SMTPC_WHERE,	\
+    "how long a connection without work stays open")				\
+X(int, max_recipients_per_delivery, "100", "min=1 max=1000", SMTPC_WHERE,	\
+    "recipients of one message in one transaction")				\
+X(int, max_connect_attempts, "5", "min=1 max=20", SMTPC_WHERE,			\
+    "addresses tried in one delivery attempt")					\
+X(choice, smtp_8bit_unoffered, "send", "oneof=send|fail", SMTPC_WHERE,		\
+    "8-bit mail for a server without 8BITMIME: send it as it is, or fail it with 5.6.3") \
+X(duration, smtp_connect_timeout, "30s", "min=1s max=1h", SMTPC_WHERE,		\
+    "limit for a TCP connection")						\
+X(duration, smtp_greeting_timeout, "5m", "min=1s max=1h", SMTPC_WHERE,		\
+    "limit for the greeting (RFC 5321 4.5.3.2.1)")				\
+X(duration, smtp_tls_timeout, "1m", "min=1s max=1h", SMTPC_WHERE,		\
+    "limit for a TLS handshake")						\
+X(duration, smtp_command_timeout, "5m", "min=1s max=1h", SMTPC_WHERE,		\
+    "limit for the reply to EHLO, STARTTLS, MAIL, RCPT, RSET")			\
+X(duration, smtp_data_timeout, "2m", "min=1s max=1h", SMTPC_WHERE,		\
+    "limit for the reply to DATA (4.5.3.2.4)")					\
+X(duration, smtp_data_block_timeout, "3m", "min=1s max=1h", SMTPC_WHERE,	\
+    "limit for the receiver to take the next piece of the message (4.5.3.2.5)")	\
+X(duration, smtp_dot_timeout, "10m", "min=1s max=2h", SMTPC_WHERE,		\
+    "limit for the reply after the message (4.5.3.2.6); shorter ones make duplicates") \
+X(duration, smtp_quit_timeout, "5s", "min=100ms max=5m", SMTPC_WHERE,		\
+    "limit for the reply to QUIT; no result waits for it")
+
+GA_CONF_STRUCT(smtpc_conf, SMTPC_DIRECTIVES);
+enum { SMTPC_8BIT_SEND, SMTPC_8BIT_FAIL };
+
+/* In the order in which a connection without trouble goes through them. */
+enum smtpc_state {
+	SMTPC_CONNECTING,
+	SMTPC_GREETING,
+	SMTPC_EHLO,
+	SMTPC_HELO,
+	SMTPC_STARTTLS_CMD,
+	SMTPC_HANDSHAKE,
+	SMTPC_PREPARE,		/* ready, but the message is not: read, hooks */
+	SMTPC_RSET,
+	SMTPC_MAIL,		/* from here: the oldest command without a reply */
+	SMTPC_RCPT,
+	SMTPC_DATA,
+	SMTPC_BODY,
+	SMTPC_HELD,		/* all sent but the dot: the last DONE is not durable */
+	SMTPC_DOT,
+	SMTPC_SAVED,
+	SMTPC_QUIT,
+	SMTPC_CLOSED,
+	SMTPC_STATES
+};
+
+struct smtpc_conn;
+
+/* The octets of one message on their way out; see body.c. */
+#define SMTPC_IOVS 32
+#define SMTPC_PIECE (128u * 1024)
+struct smtpc_body {
+	struct ga_body *whole;		/* all in memory: the overlay's or the message's */
+	const struct ga_body_chunk *chunk;	/* being sent, */
+	size_t at;			/* from here */
+	uint64_t size;			/* octets of the message */
+	/* from the spool: one piece is sent while the next is read */
+	bool pieces;
+	bool reading;			/* the spool has `read` */
+	struct ga_body *piece, *ahead;
+	uint64_t offset;		/* of the next read */
+	struct ga_spool_read_body read;
+	int error;
+	/* what goes out */
+	struct smtpc_stuff stuff;
+	struct iovec iov[SMTPC_IOVS];
+	int niov, iov_at;
+	bool planned_all;		/* chunks are planned to the end, */
+	bool planned_end;		/* and so is the dot */
+};
+
+/* What one transaction is about.  Embedded in its connection; first NULL: none. */
+struct smtpc_txn {
+	struct ga_ticket *first;	/* by next; result NONE = not refused so far */
+	unsigned n;
+	struct ga_ticket *cur;		/* whose RCPT reply comes next */
+	struct ga_ticket *refused;	/* those that were not even asked for */
+	unsigned nrefused;
+	unsigned accepted;		/* RCPTs answered 2yz that have no result yet */
+	unsigned rcpt_ok;		/* RCPTs answered 2yz, also after a refused MAIL */
+	bool ready;			/* prepared: MAIL may be sent */
+	bool grouped;			/* all commands were sent as one */
+	bool utf8;			/* an address needs SMTPUTF8, and it is offered */
+	bool dot_sent;			/* of a message that somebody gets */
+	bool loading;			/* the spool has `read` */
+	struct ga_message *message;	/* of a ticket, or loaded (then one reference) */
+	bool loaded;
+	struct ga_spool_read read;
+	struct ga_content *content;	/* hook `outgoing`: the overlay */
+	struct ga_run run;
+	struct ga_ev_outgoing event;
+	bool asked;
+	struct smtpc_body body;
+	uint64_t begun_ms;		/* the batch was taken */
+};
+
+/* One address to try: indices in the route. */
+struct smtpc_target { uint16_t host, address; };
+#define SMTPC_TARGETS 20
+
+struct smtpc_conn {
+	uint32_t magic;			/* SMTPC_CONN_MAGIC */
+	uint32_t refs;			/* the slot, each DONE and each read under way */
+	TAILQ_ENTRY(smtpc_conn) all;
+	TAILQ_ENTRY(smtpc_conn) saved, saved_all;
+	struct smtpc_loop *loop;
+	struct ga_group *group;
+	struct ga_route *route;		/* of the last batch; one reference */
+	const struct smtpc_conf *conf;	/* of the route */
+	const struct ga_plan *plan;
+
+	uint64_t id;			/* from 1 at start, a new one each connecting */
+	enum smtpc_state state;
+	uint64_t state_ms;		/* when it was entered */
+	uint64_t start_wall_us, start_ms, connected_ms;
+	unsigned done, max;		/* transactions */
+	char initial_domain[256], mx[256];
+	struct ga_sockaddr remote, local;
+	bool v6;			/* which source of the route it uses */
+
+	struct smtpc_target targets[SMTPC_TARGETS];
+	unsigned ntargets, target;
+	const struct ga_transport *transport;
+	struct ga_transport_open *opening;
+	struct ga_stream *stream;
+
+	struct ga_timer *timer;
+	uint64_t deadline_ms;		/* 0 = none */
+	uint64_t armed_ms;		/* when the timer fires; it may be early */
+
+	struct smtpc_offer offer;
+	bool tls, no_tls;		/* no_tls: a handshake failed, once more in clear */
+	bool reused;			/* not its first transaction, MAIL not answered yet */
+	bool needs_rset;
+	bool broken;			/* the session cannot go on after this transaction */
+	unsigned rcpt_limit;		/* learnt from 452 4.5.3; 0 = not yet */
+	unsigned undurable;		/* DONEs given to the spool and not answered */
+
+	struct smtpc_txn txn;
+	struct ga_ticket *carry;	/* of the same batch, for the next transaction */
+	unsigned ncarry;
+
+	struct smtpc_out out;
+	unsigned wanted;		/* events asked of the stream */
+	bool write_failed;		/* what the peer said before is still to be read */
+	bool given_up;			/* all hosts failed; the message is still being read */
+	struct ga_reply_parser reply;
+	struct ga_post later;		/* fails a connection that could not even begin */
+	char why[400];			/* last reason a host was given up: text, */
+	char why_enhanced[12];
+	unsigned why_code;		/* and the reply it was, 0 = none */
+	bool why_network;
+};
+#define SMTPC_CONN_MAGIC 0x534d5443u
+
+/* One DONE on its way through the spool. */
+struct smtpc_done {
+	struct ga_spool_done done;
+	struct ga_ticket *ticket;
+	struct smtpc_conn *conn;	/* one reference */
+	struct smtpc_done *next;	/* free list */
+};
+
+#define SMTPC_SAVED_BUCKETS 512
+#define SMTPC_SCRATCH 16384
+TAILQ_HEAD(smtpc_conns, smtpc_conn);
+/* State of one loop (ga_worker_state). */
+struct smtpc_loop {
+	struct ga_worker *worker;
+	struct smtpc_conns all;		/* by id, more or less */
+	struct smtpc_conns saved_all;	/* oldest first */
+	struct smtpc_conns saved[SMTPC_SAVED_BUCKETS];	/* by group */
+	unsigned open;			/* connections in all */
+	unsigned undurable;
+	struct smtpc_conn *free_conns;	/* chained by all.tqe_next */
+	unsigned nfree;
+	struct smtpc_done *free_dones;
+	char *scratch;			/* SMTPC_SCRATCH octets to read into */
+	bool draining;
+	struct ga_hold *hold;
+	struct ga_timer *drain_timer;
+};
+
+/* The module: one instance, one set of counters. */
+struct smtpc_module {
+	struct ga_inst *inst;
+	const struct ga_spool *spool;
+	const struct ga_throttle *throttle;
+	atomic_uint_fast64_t next_id;
+	/* gauges and totals for any thread */
+	atomic_uint_fast64_t connections, saved, connecting;
+	atomic_uint_fast64_t opened, transactions, recipients;
+	atomic_uint_fast64_t successes, deferrals, failures;
+};
+extern struct smtpc_module smtpc;
+
+static inline void
+smtpc_count(atomic_uint_fast64_t *c, int64_t by)
+{
+	atomic_fetch_add_explicit(c, (uint64_t)by, memory_order_relaxed);
+}
+
+/* --- conn.c --- */
+void smtpc_conn_open(struct smtpc_loop *, struct ga_group *, struct ga_batch);
+struct smtpc_conn *smtpc_conn_ref(struct smtpc_conn *);
+void smtpc_conn_unref(struct smtpc_conn *);
+void smtpc_enter(struct smtpc_conn *, enum smtpc_state);
+/* The reply, the write or the wait that is under way must end within ms; 0: no limit. */
+void smtpc_deadline(struct smtpc_conn *, uint64_t ms);
+/* Send what is in out; the rest goes when the stream takes it. */
+void smtpc_flush(struct smtpc_conn *);
+struct smtpc_verdict;
+/* A host is given up: the next one is tried, or all tickets are deferred with
+ * that reason.  Not after the first reply to MAIL. */
+void smtpc_host_failed(struct smtpc_conn *, const struct smtpc_verdict *);
+/* The connection is of no more use, in whatever state it is: another host where
+ * that is right, else what has no result is deferred. */
+void smtpc_conn_failed(struct smtpc_conn *, const struct smtpc_verdict *);
+/* The same, said in words: it broke, timed out, or talks nonsense. */
+void smtpc_conn_lost(struct smtpc_conn *, const char *enhanced, bool network,
+    const char *fmt, ...) GA_PRINTF(4, 5);
+/* All hosts failed, or there is none: the tickets are deferred with the last reason. */
+void smtpc_give_up(struct smtpc_conn *);
+/* Connect to the same address again (in clear). */
+void smtpc_conn_retry_clear(struct smtpc_conn *);
+/* The time is over: tickets are recalled, or deferred when their dot is out. */
+void smtpc_conn_abort(struct smtpc_conn *);
+/* The stream took nothing more: come back when it does. */
+void smtpc_want_write(struct smtpc_conn *);
+void smtpc_want_read(struct smtpc_conn *);
+void smtpc_write_failed(struct smtpc_conn *, int error);
+/* Gone: stream, slot and all.  No tickets may be left.  reason: for logs. */
+void smtpc_conn_close(struct smtpc_conn *, const char *reason, bool abort);
+/* Begin anew with the same tickets, without penalty. */
+void smtpc_conn_again(struct smtpc_conn *);
+void smtpc_set_route(struct smtpc_conn *, struct ga_route *);
+const struct ga_route_source *smtpc_source(const struct smtpc_conn *);
+/* Hooks: lines of SMTP, and what becomes of the connection. */
+void smtpc_line(struct smtpc_conn *, enum ga_line, const char *p, size_t n);
+void smtpc_tell_connection(struct smtpc_conn *, enum ga_hook_id, const char *reason);
+
+/* --- smtp_client.c --- */
+/* A connection or a DONE of this loop is gone: a drain may be over. */
+void smtpc_drain_check(struct smtpc_loop *);
+struct smtpc_loop *smtpc_loop(struct ga_worker *);
+
+/* --- targets.c --- */
+/* Up to max addresses of the route in the order to try them; how many. */
+unsigned smtpc_targets(const struct ga_route *, unsigned max, struct smtpc_target *);
+
+/* --- session.c --- */
+void smtpc_session_begin(struct smtpc_conn *);
+/* One complete reply is in c->reply. rest: octets that came behind it. */
+void smtpc_session_reply(struct smtpc_conn *, size_t rest);
+void smtpc_session_tls_done(struct smtpc_conn *, const char *err);
+/* EHLO is done, or the connection was reused: the transaction may begin. */
+void smtpc_session_ready(struct smtpc_conn *);
+void smtpc_session_quit(struct smtpc_conn *, const char *reason);
+
+/* --- prepare.c --- */
+void smtpc_prepare(struct smtpc_conn *, struct ga_batch);
+void smtpc_prepare_cancel(struct smtpc_conn *);
+
+/* --- transaction.c --- */
+void smtpc_txn_begin(struct smtpc_conn *);
+void smtpc_txn_reply(struct smtpc_conn *);
+/* After a transaction: carried tickets, the throttle's next batch, save, or QUIT. */
+void smtpc_txn_next(struct smtpc_conn *);
+/* The dot may go now. */
+void smtpc_txn_release(struct smtpc_conn *);
+/* The stream takes octets again (state BODY). */
+void smtpc_txn_writable(struct smtpc_conn *);
+/* Another piece of the body is there. */
+void smtpc_txn_more(struct smtpc_conn *);
+
+/* --- body.c --- */
+enum smtpc_sent { SMTPC_SENT_ALL, SMTPC_SENT_HELD, SMTPC_SENT_BLOCKED, SMTPC_SENT_WAITS,
+	SMTPC_SENT_DIRTY, SMTPC_SENT_UNREADABLE, SMTPC_SENT_ERROR };
+void smtpc_body_begin(struct smtpc_conn *);
+/* Writes as much as the stream takes.  end: the dot may be sent. */
+enum smtpc_sent smtpc_body_send(struct smtpc_conn *, bool end, int *error);
+void smtpc_body_end(struct smtpc_conn *);
+
+/* --- result.c --- */
+struct smtpc_verdict {
+	enum ga_result result;
+	unsigned code;
+	bool network;
+	bool from_reply;		/* the enhanced code is the reply's, if it has one */
+	const char *enhanced;		/* "" or "4.4.2" */
+	struct ga_str text;
+};
+/* What the reply in c->reply means, for results. */
+struct smtpc_verdict smtpc_verdict_reply(const struct smtpc_conn *);
+void smtpc_result(struct smtpc_conn *, struct ga_ticket *, const struct smtpc_verdict *);
+/* All tickets without a result get this one. */
+void smtpc_result_rest(struct smtpc_conn *, const struct smtpc_verdict *);
+/* The transaction is over, every ticket has a result: ends them all. */
+void smtpc_results_end(struct smtpc_conn *);
+/* Tickets that no transaction was made for (carried ones). */
+void smtpc_carry_end(struct smtpc_conn *, const struct smtpc_verdict *);
+
+/* --- saved.c --- */
+void smtpc_saved_init(struct smtpc_loop *);
+void smtpc_save(struct smtpc_conn *);
+void smtpc_unsave(struct smtpc_conn *);
+bool smtpc_fits(const struct ga_route *, void *conn);
+bool smtpc_offer_batch(struct ga_group *, struct ga_batch);
+bool smtpc_close_idle(struct ga_group *, struct ga_worker *);
+
+/* --- report.c --- */
+void smtpc_report_init(struct ga_inst *);
+void smtpc_stats(struct ga_delivery_stats *);
+const char *smtpc_state_name(enum smtpc_state);
+const char *smtpc_command_name(enum smtpc_state);
+
+/* The event's fields of a connection, for hooks. */
+struct ga_addr smtpc_addr(const struct ga_sockaddr *, char buf[GA_SOCKADDR_TEXT]);
+
+#endif

@@ -1,0 +1,711 @@
+/*
+ * conn.c - an outgoing connection: its hosts, stream, timer, states and end.
+ *
+ * Opened by the throttle (through smtp_client.c) for a batch; lives on the loop
+ * of the throttle group.  It holds one slot of the group from open to
+ * throttle->closed(), however many addresses it tries meanwhile.  References: one
+ * for the slot, one for every spool request under way, so that their callbacks
+ * find it.  Freed ones are kept for the next (their timer and buffer with them).
+ * Until MAIL has been answered a failure leads to the next address; after that
+ * it ends the tickets.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define KEEP_FREE 64		/* connections kept for the next ones of a loop */
+#define AFTER_WRITE_ERROR_MS 5000	/* to read what the peer said before it closed */
+
+static void connect_next(struct smtpc_conn *);
+
+/* --- references and memory --- */
+
+static void timer_fired(struct ga_inst *, struct ga_worker *, void *arg);
+
+static struct smtpc_conn *
+conn_new(struct smtpc_loop *l)
+{
+	struct smtpc_conn *c = l->free_conns;
+
+	if (c != NULL) {
+		struct ga_timer *timer = c->timer;
+		struct smtpc_out out = c->out;
+
+		l->free_conns = TAILQ_NEXT(c, all);
+		l->nfree--;
+		memset(c, 0, offsetof(struct smtpc_conn, reply));
+		memset(&c->later, 0, sizeof *c - offsetof(struct smtpc_conn, later));
+		c->timer = timer;
+		c->out = out;
+	} else {
+		c = ga_xcalloc(1, sizeof *c);
+		c->timer = ga_timer_new(smtpc.inst, l->worker, timer_fired, c);
+	}
+	c->magic = SMTPC_CONN_MAGIC;
+	c->refs = 1;
+	c->loop = l;
+	return c;
+}
+
+struct smtpc_conn *
+smtpc_conn_ref(struct smtpc_conn *c)
+{
+	c->refs++;
+	return c;
+}
+
+void
+smtpc_conn_unref(struct smtpc_conn *c)
+{
+	struct smtpc_loop *l = c->loop;
+
+	if (--c->refs > 0)
+		return;
+	c->magic = 0;
+	if (c->route != NULL)
+		ga_route_unref(c->route);
+	c->route = NULL;
+	smtpc_out_reset(&c->out);
+	if (l->nfree < KEEP_FREE && !l->draining) {
+		TAILQ_NEXT(c, all) = l->free_conns;
+		l->free_conns = c;
+		l->nfree++;
+		return;
+	}
+	ga_timer_free(c->timer);
+	smtpc_out_free(&c->out);
+	free(c);
+}
+
+/* --- states, time --- */
+
+void
+smtpc_enter(struct smtpc_conn *c, enum smtpc_state state)
+{
+	if ((c->state == SMTPC_CONNECTING) != (state == SMTPC_CONNECTING))
+		smtpc_count(&smtpc.connecting, state == SMTPC_CONNECTING ? 1 : -1);
+	if ((c->state == SMTPC_SAVED) != (state == SMTPC_SAVED))
+		smtpc_count(&smtpc.saved, state == SMTPC_SAVED ? 1 : -1);
+	c->state = state;
+	c->state_ms = ga_now_ms(c->loop->worker);
+}
+
+void
+smtpc_deadline(struct smtpc_conn *c, uint64_t ms)
+{
+	if (ms == 0) {
+		c->deadline_ms = 0;
+		return;
+	}
+	c->deadline_ms = ga_now_ms(c->loop->worker) + ms;
+	/* An earlier alarm only finds that it is early and sets the next one. */
+	if (c->armed_ms != 0 && c->armed_ms <= c->deadline_ms)
+		return;
+	c->armed_ms = c->deadline_ms;
+	ga_timer_arm(c->timer, ms, 0);
+}
+
+static void
+timed_out(struct smtpc_conn *c)
+{
+	uint64_t s = (ga_now_ms(c->loop->worker) - c->state_ms + 500) / 1000;
+	const char *command = smtpc_command_name(c->state);
+
+	if (c->write_failed) {
+		smtpc_conn_lost(c, "4.4.2", true, "connection to %s was lost", c->mx);
+	} else if (c->state == SMTPC_SAVED) {
+		smtpc_unsave(c);
+		smtpc_session_quit(c, "idle");
+	} else if (c->state == SMTPC_QUIT) {
+		smtpc_conn_close(c, "no reply to QUIT", false);
+	} else {
+		smtpc_conn_lost(c, "4.4.2", true, "%s did not answer %s within %llu seconds", c->mx,
+		    *command != '\0' ? command : "with a greeting", (unsigned long long)s);
+	}
+}
+
+static void
+timer_fired(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	struct smtpc_conn *c = arg;
+	uint64_t now = ga_now_ms(w);
+
+	c->armed_ms = 0;
+	if (c->deadline_ms == 0)
+		return;
+	if (c->deadline_ms > now) {
+		c->armed_ms = c->deadline_ms;
+		ga_timer_arm(c->timer, c->deadline_ms - now, 0);
+		return;
+	}
+	c->deadline_ms = 0;
+	smtpc_conn_ref(c);
+	timed_out(c);
+	smtpc_conn_unref(c);
+}
+
+/* --- hooks --- */
+
+struct ga_addr
+smtpc_addr(const struct ga_sockaddr *sa, char buf[GA_SOCKADDR_TEXT])
+{
+	if (sa->len == 0)
+		return (struct ga_addr){ { "", 0 }, 0, 0 };
+	return (struct ga_addr){ ga_str_c(ga_sockaddr_text(sa, false, buf)),
+		ga_sockaddr_port(sa), (uint8_t)sa->u.sa.sa_family };
+}
+
+static void
+tell(struct smtpc_conn *c, enum ga_hook_id hook, const void *event)
+{
+	struct ga_run run = { .worker = c->loop->worker, .settings = c->route->settings,
+		.object_id = c->id };
+
+	ga_run_hook(&run, hook, event);
+}
+
+void
+smtpc_tell_connection(struct smtpc_conn *c, enum ga_hook_id hook, const char *reason)
+{
+	char local[GA_SOCKADDR_TEXT], remote[GA_SOCKADDR_TEXT];
+	struct ga_ev_connection ev;
+
+	if (c->plan->hooks[hook] == NULL)
+		return;
+	ev = (struct ga_ev_connection){
+		.id = c->id,
+		.local = smtpc_addr(&c->local, local),
+		.remote = smtpc_addr(&c->remote, remote),
+		.mx_hostname = ga_str_c(c->mx),
+		.virtual_mta = c->route->virtual_mta,
+		.domain = c->route->domain,
+		.group_key = smtpc.throttle->key(c->group),
+		.deliveries_done = c->done,
+		.tls = c->tls,
+		.reason = ga_str_c(reason),
+	};
+	tell(c, hook, &ev);
+}
+
+/* One ga_ev_line for each line of p. */
+void
+smtpc_line(struct smtpc_conn *c, enum ga_line kind, const char *p, size_t n)
+{
+	while (n > 0) {
+		const char *lf = memchr(p, '\n', n);
+		size_t len = lf != NULL ? (size_t)(lf - p) : n;
+		struct ga_ev_line ev = { c->id, kind, { p, len } };
+
+		if (len > 0 && p[len - 1] == '\r')
+			ev.text.n--;
+		tell(c, GA_HOOK_line, &ev);
+		len += lf != NULL;
+		p += len;
+		n -= len;
+	}
+}
+
+/* --- writing --- */
+
+static void
+want(struct smtpc_conn *c, unsigned events)
+{
+	if (c->wanted == events)
+		return;
+	c->wanted = events;
+	ga_stream_want(c->stream, events);
+}
+
+void
+smtpc_want_write(struct smtpc_conn *c)
+{
+	want(c, GA_READ | GA_WRITE);
+}
+
+void
+smtpc_want_read(struct smtpc_conn *c)
+{
+	want(c, GA_READ);
+}
+
+/* The reason is often a reply that lies unread, so reading goes on for a while. */
+void
+smtpc_write_failed(struct smtpc_conn *c, int error)
+{
+	c->write_failed = true;
+	want(c, GA_READ);
+	smtpc_deadline(c, AFTER_WRITE_ERROR_MS);
+}
+
+void
+smtpc_flush(struct smtpc_conn *c)
+{
+	struct smtpc_out *o = &c->out;
+
+	if (GA_WANTED(c->plan, line) && o->logged < o->n)
+		smtpc_line(c, GA_OUT_CMD, o->p + o->logged, o->n - o->logged);
+	o->logged = o->n;
+	while (o->sent < o->n && !c->write_failed) {
+		struct iovec v = { o->p + o->sent, o->n - o->sent };
+		ssize_t n = ga_stream_writev(c->stream, &v, 1);
+
+		if (n == -EAGAIN) {
+			smtpc_want_write(c);
+			return;
+		}
+		if (n < 0) {
+			smtpc_write_failed(c, (int)-n);
+			return;
+		}
+		o->sent += (size_t)n;
+	}
+	smtpc_out_reset(o);
+}
+
+static void
+writable(struct smtpc_conn *c)
+{
+	if (c->out.sent < c->out.n) {
+		smtpc_flush(c);
+		if (c->out.sent < c->out.n)
+			return;
+	}
+	if (c->state == SMTPC_BODY)
+		smtpc_txn_writable(c);
+	else
+		want(c, GA_READ);
+}
+
+/* --- reading --- */
+
+static void
+got(struct smtpc_conn *c, const char *p, size_t n)
+{
+	struct ga_stream *s = c->stream;
+
+	while (n > 0 && c->stream == s) {
+		int state;
+		size_t used = ga_reply_feed(&c->reply, p, n, &state);
+
+		p += used;
+		n -= used;
+		if (state < 0) {
+			smtpc_conn_lost(c, "4.5.0", false, "%s sent something that is no SMTP reply",
+			    c->mx);
+			return;
+		}
+		if (state == 0)
+			continue;
+		if (GA_WANTED(c->plan, line))
+			smtpc_line(c, GA_OUT_REPLY, c->reply.text, c->reply.n);
+		smtpc_session_reply(c, n);
+		ga_reply_reset(&c->reply);
+	}
+}
+
+static void
+readable(struct smtpc_conn *c)
+{
+	ssize_t n = ga_stream_read(c->stream, c->loop->scratch, SMTPC_SCRATCH);
+
+	if (n > 0)
+		got(c, c->loop->scratch, (size_t)n);
+	else if (n == 0)
+		smtpc_conn_lost(c, "4.4.2", true, "%s closed the connection", c->mx);
+	else if (n != -EAGAIN)
+		smtpc_conn_lost(c, "4.4.2", true, "connection to %s: %s", c->mx, strerror((int)-n));
+}
+
+static void
+stream_ready(struct ga_stream *s, unsigned events, void *arg)
+{
+	struct smtpc_conn *c = arg;
+
+	smtpc_conn_ref(c);
+	if (events & GA_WRITE)
+		writable(c);
+	if ((events & GA_READ) && c->stream == s)
+		readable(c);
+	smtpc_conn_unref(c);
+}
+
+static void
+stream_tls_done(struct ga_stream *s, const char *err, void *arg)
+{
+	struct smtpc_conn *c = arg;
+
+	smtpc_conn_ref(c);
+	smtpc_session_tls_done(c, err);
+	smtpc_conn_unref(c);
+}
+
+/* --- opening --- */
+
+void
+smtpc_set_route(struct smtpc_conn *c, struct ga_route *route)
+{
+	if (c->route != route) {
+		ga_route_ref(route);
+		if (c->route != NULL)
+			ga_route_unref(c->route);
+		c->route = route;
+	}
+	c->conf = ga_settings_conf(route->settings, "smtp_client");
+	c->plan = ga_settings_plan(route->settings);
+	c->max = c->conf->reuse_connections ?
+	    (unsigned)c->conf->reuse_connections_max_messages : 1;
+}
+
+const struct ga_route_source *
+smtpc_source(const struct smtpc_conn *c)
+{
+	return c->v6 ? &c->route->v6 : &c->route->v4;
+}
+
+/* The transport for this route: the one loaded last that serves it. */
+static const struct ga_transport *
+choose_transport(const struct ga_route *route)
+{
+	const struct ga_transport *t, *best = NULL;
+
+	for (unsigned i = 0; (t = ga_service_nth(GA_TRANSPORT_SERVICE, GA_TRANSPORT_VERSION, i,
+	    NULL)) != NULL; i++)
+		if (t->serves(route))
+			best = t;
+	return best;
+}
+
+static void
+copy_name(char *to, size_t room, struct ga_str s)
+{
+	size_t n = s.n < room ? s.n : room - 1;
+
+	if (n > 0)
+		memcpy(to, s.p, n);
+	to[n] = '\0';
+}
+
+/* A session that was, on this or another host, leaves nothing behind. */
+static void
+forget_session(struct smtpc_conn *c)
+{
+	c->offer = (struct smtpc_offer){ 0 };
+	c->tls = c->reused = c->needs_rset = c->broken = c->write_failed = false;
+	c->rcpt_limit = 0;
+	c->wanted = 0;
+	c->done = 0;
+	c->connected_ms = 0;
+	c->local.len = 0;
+	smtpc_out_reset(&c->out);
+	ga_reply_reset(&c->reply);
+}
+
+static void
+drop_stream(struct smtpc_conn *c, const char *reason, bool abort)
+{
+	if (c->opening != NULL)
+		c->transport->cancel(c->opening);
+	c->opening = NULL;
+	if (c->stream == NULL)
+		return;
+	smtpc_tell_connection(c, GA_HOOK_connection_closed, reason);
+	ga_stream_close(c->stream, abort);
+	c->stream = NULL;
+}
+
+static void
+connected(struct ga_worker *w, struct ga_stream *s, int code, const char *err, void *arg)
+{
+	struct smtpc_conn *c = arg;
+	const struct ga_stream_info *info;
+	char text[GA_SOCKADDR_TEXT];
+
+	c->opening = NULL;
+	if (s == NULL) {
+		smtpc_conn_lost(c, "4.4.1", true, "%s (%s): %s", c->mx,
+		    ga_sockaddr_text(&c->remote, true, text), err != NULL ? err : strerror(code));
+		return;
+	}
+	c->stream = s;
+	s->ready = stream_ready;
+	s->tls_done = stream_tls_done;
+	s->arg = c;
+	info = ga_stream_info(s);
+	c->local = info->local;
+	c->connected_ms = ga_now_ms(w);
+	smtpc_count(&smtpc.opened, 1);
+	smtpc_tell_connection(c, GA_HOOK_connection_opened, "");
+	want(c, GA_READ);
+	smtpc_session_begin(c);
+}
+
+/* Try targets[target], or give up when there is none. */
+static void
+connect_next(struct smtpc_conn *c)
+{
+	const struct ga_route_host *host;
+	struct ga_transport_target target;
+
+	forget_session(c);
+	if (c->target >= c->ntargets) {
+		smtpc_give_up(c);
+		return;
+	}
+	host = &c->route->hosts[c->targets[c->target].host];
+	c->remote = host->addresses[c->targets[c->target].address];
+	c->v6 = c->remote.u.sa.sa_family == AF_INET6;
+	copy_name(c->mx, sizeof c->mx, host->name);
+	c->id = atomic_fetch_add(&smtpc.next_id, 1) + 1;
+	c->start_wall_us = ga_wall_ms() * 1000;
+	c->start_ms = ga_now_ms(c->loop->worker);
+	smtpc_enter(c, SMTPC_CONNECTING);
+	target = (struct ga_transport_target){ c->route, host, &c->remote, smtpc_source(c),
+		(uint32_t)c->conf->smtp_connect_timeout };
+	c->opening = c->transport->open(c->loop->worker, &target, connected, c);
+}
+
+static void
+reason(struct smtpc_conn *c, const struct smtpc_verdict *v)
+{
+	c->why_code = v->code;
+	c->why_network = v->network;
+	copy_name(c->why, sizeof c->why, v->text);
+	copy_name(c->why_enhanced, sizeof c->why_enhanced, ga_str_c(v->enhanced));
+}
+
+/* Why there is nowhere to go, in words. */
+static void
+explain_no_target(struct smtpc_conn *c)
+{
+	const struct ga_route *r = c->route;
+	struct smtpc_verdict v = { .enhanced = "4.4.4" };
+	char text[sizeof c->why];
+
+	if (c->transport == NULL)
+		snprintf(text, sizeof text, "no transport module serves this route");
+	else if (r->nhosts == 0)
+		snprintf(text, sizeof text, "no host is known for %.*s", (int)r->domain.n, r->domain.p);
+	else if (r->hosts[0].naddresses == 0 && r->hosts[0].why_none != NULL)
+		snprintf(text, sizeof text, "%.*s: %s", (int)r->hosts[0].name.n, r->hosts[0].name.p,
+		    r->hosts[0].why_none);
+	else
+		snprintf(text, sizeof text, "%.*s: no address of a family that VirtualMTA %.*s has "
+		    "a source address for", (int)r->hosts[0].name.n, r->hosts[0].name.p,
+		    (int)r->virtual_mta.n, r->virtual_mta.p);
+	v.text = ga_str_c(text);
+	reason(c, &v);
+}
+
+static void
+gave_up_later(struct ga_worker *w, struct ga_post *post)
+{
+	struct smtpc_conn *c = GA_CONTAINER(post, struct smtpc_conn, later);
+
+	if (c->state != SMTPC_CLOSED) {
+		if (c->loop->draining)
+			smtpc_conn_abort(c);
+		else
+			smtpc_give_up(c);
+	}
+	smtpc_conn_unref(c);
+}
+
+/* open() may not end in closed(): what fails at once fails by a post. */
+static void
+fail_later(struct smtpc_conn *c)
+{
+	smtpc_conn_ref(c);
+	c->later.fn = gave_up_later;
+	ga_loop_post(c->loop->worker, &c->later);
+}
+
+static void
+choose_targets(struct smtpc_conn *c)
+{
+	c->target = 0;
+	c->transport = choose_transport(c->route);
+	c->ntargets = c->transport == NULL ? 0 :
+	    smtpc_targets(c->route, (unsigned)c->conf->max_connect_attempts, c->targets);
+	if (c->ntargets == 0)
+		explain_no_target(c);
+}
+
+void
+smtpc_conn_open(struct smtpc_loop *l, struct ga_group *group, struct ga_batch batch)
+{
+	struct smtpc_conn *c = conn_new(l);
+
+	c->group = group;
+	c->state = SMTPC_PREPARE;	/* so that entering CONNECTING is counted */
+	smtpc_set_route(c, batch.first->route);
+	copy_name(c->initial_domain, sizeof c->initial_domain, c->route->domain);
+	TAILQ_INSERT_TAIL(&l->all, c, all);
+	l->open++;
+	ga_worker_load(l->worker, 1);
+	smtpc_count(&smtpc.connections, 1);
+	smtpc_enter(c, SMTPC_CONNECTING);
+	smtpc_prepare(c, batch);
+	choose_targets(c);
+	if (l->draining || c->ntargets == 0)
+		fail_later(c);
+	else
+		connect_next(c);
+}
+
+void
+smtpc_conn_again(struct smtpc_conn *c)
+{
+	drop_stream(c, "found closed when it was to be used again", true);
+	c->no_tls = false;
+	copy_name(c->initial_domain, sizeof c->initial_domain, c->route->domain);
+	smtpc_enter(c, SMTPC_CONNECTING);
+	choose_targets(c);
+	connect_next(c);
+}
+
+void
+smtpc_conn_retry_clear(struct smtpc_conn *c)
+{
+	drop_stream(c, "TLS handshake failed", true);
+	c->no_tls = true;
+	connect_next(c);
+}
+
+/* --- ends --- */
+
+void
+smtpc_give_up(struct smtpc_conn *c)
+{
+	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .code = c->why_code,
+		.network = c->why_network, .enhanced = c->why_enhanced,
+		.text = ga_str_c(c->why) };
+
+	/* attempt_done names recipients: wait for the message, which is not far. */
+	c->given_up = c->txn.loading && GA_WANTED(c->plan, attempt_done);
+	if (c->given_up) {
+		smtpc_deadline(c, 0);
+		return;
+	}
+	smtpc_carry_end(c, &v);
+	smtpc_result_rest(c, &v);
+	smtpc_results_end(c);
+	smtpc_conn_close(c, c->why, true);
+}
+
+void
+smtpc_host_failed(struct smtpc_conn *c, const struct smtpc_verdict *v)
+{
+	reason(c, v);
+	ga_log(smtpc.inst, GA_DEBUG, "GA-SMC-0001", "connection %llu: %s",
+	    (unsigned long long)c->id, c->why);
+	drop_stream(c, c->why, false);
+	c->no_tls = false;
+	c->target++;
+	if (c->txn.first == NULL && c->carry == NULL)
+		smtpc_conn_close(c, c->why, true);
+	else
+		connect_next(c);
+}
+
+void
+smtpc_conn_failed(struct smtpc_conn *c, const struct smtpc_verdict *v)
+{
+	struct smtpc_verdict defer = *v;
+	char why[200];
+
+	switch (c->state) {
+	case SMTPC_CLOSED:
+		return;
+	case SMTPC_SAVED:
+		smtpc_unsave(c);
+		/* fall through */
+	case SMTPC_QUIT:
+		snprintf(why, sizeof why, "%.*s", (int)v->text.n, v->text.p);
+		smtpc_conn_close(c, why, false);
+		return;
+	case SMTPC_PREPARE:
+	case SMTPC_RSET:
+	case SMTPC_MAIL:
+		if (c->reused)
+			smtpc_conn_again(c);
+		else
+			smtpc_host_failed(c, v);
+		return;
+	case SMTPC_RCPT:
+	case SMTPC_DATA:
+	case SMTPC_BODY:
+	case SMTPC_HELD:
+	case SMTPC_DOT:
+		break;
+	default:
+		smtpc_host_failed(c, v);
+		return;
+	}
+	defer.result = GA_RESULT_DEFERRAL;
+	snprintf(why, sizeof why, "%.*s", (int)v->text.n, v->text.p);
+	smtpc_result_rest(c, &defer);
+	smtpc_carry_end(c, &defer);
+	smtpc_results_end(c);
+	smtpc_conn_close(c, why, true);
+}
+
+void
+smtpc_conn_lost(struct smtpc_conn *c, const char *enhanced, bool network, const char *fmt, ...)
+{
+	char text[400];
+	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .network = network,
+		.enhanced = enhanced };
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	v.text = ga_str_c(text);
+	smtpc_conn_failed(c, &v);
+}
+
+void
+smtpc_conn_close(struct smtpc_conn *c, const char *why, bool abort)
+{
+	struct smtpc_loop *l = c->loop;
+	struct ga_group *group = c->group;
+
+	if (c->state == SMTPC_CLOSED)
+		return;
+	drop_stream(c, why, abort);
+	smtpc_deadline(c, 0);
+	ga_timer_stop(c->timer);
+	c->armed_ms = 0;
+	smtpc_enter(c, SMTPC_CLOSED);
+	TAILQ_REMOVE(&l->all, c, all);
+	l->open--;
+	ga_worker_load(l->worker, -1);
+	smtpc_count(&smtpc.connections, -1);
+	smtpc_conn_unref(c);
+	smtpc.throttle->closed(group);
+	smtpc_drain_check(l);
+}
+
+void
+smtpc_conn_abort(struct smtpc_conn *c)
+{
+	struct smtpc_verdict recall = { .result = GA_RESULT_RECALLED, .enhanced = "" };
+	struct smtpc_verdict defer = { .result = GA_RESULT_DEFERRAL, .network = true,
+		.enhanced = "4.3.2",
+		.text = GA_STR("stopped while the reply to the message was awaited") };
+
+	if (c->state == SMTPC_CLOSED)
+		return;
+	if (c->state == SMTPC_SAVED)
+		smtpc_unsave(c);
+	c->given_up = false;
+	smtpc_carry_end(c, &recall);
+	smtpc_result_rest(c, c->txn.dot_sent ? &defer : &recall);
+	smtpc_results_end(c);
+	smtpc_conn_close(c, "stopping", true);
+}

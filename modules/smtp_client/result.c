@@ -1,0 +1,258 @@
+/*
+ * result.c - ending tickets: what the hooks, the throttle, the spool and the
+ * queue learn.
+ *
+ * Called by all that end a transaction, on the connection's loop.  A deferral or
+ * failure goes back to the queue at once.  A success goes to the spool first and
+ * to the queue when its DONE is durable; until then the connection counts it as
+ * undurable and the dot of its next transaction waits (at most one transaction a
+ * connection is lost to a crash in that window, and delivered twice).
+ */
+#include "client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct smtpc_verdict
+smtpc_verdict_reply(const struct smtpc_conn *c)
+{
+	struct smtpc_verdict v = { .code = c->reply.code, .text = { c->reply.text, c->reply.n },
+		.enhanced = "", .from_reply = true };
+
+	switch (smtpc_kind(v.code)) {
+	case SMTPC_OK: v.result = GA_RESULT_SUCCESS; break;
+	case SMTPC_PERMANENT: v.result = GA_RESULT_FAILURE; break;
+	default: v.result = GA_RESULT_DEFERRAL; break;
+	}
+	return v;
+}
+
+void
+smtpc_result(struct smtpc_conn *c, struct ga_ticket *t, const struct smtpc_verdict *v)
+{
+	struct ga_str enhanced = v->from_reply ? ga_reply_enhanced(&c->reply) :
+	    ga_str_c(v->enhanced);
+
+	if (enhanced.n >= sizeof t->enhanced)
+		enhanced.n = 0;
+	if (enhanced.n > 0)
+		memcpy(t->enhanced, enhanced.p, enhanced.n);
+	t->enhanced[enhanced.n] = '\0';
+	t->result = v->result;
+	t->code = v->code;
+	t->network = v->network;
+	t->recorded = false;
+	free(t->text);
+	t->text = NULL;
+	if (v->text.n > 0) {
+		t->text = ga_xmalloc(v->text.n + 1);
+		memcpy(t->text, v->text.p, v->text.n);
+		t->text[v->text.n] = '\0';
+	}
+}
+
+void
+smtpc_result_rest(struct smtpc_conn *c, const struct smtpc_verdict *v)
+{
+	for (struct ga_ticket *t = c->txn.first; t != NULL; t = t->next)
+		if (t->result == GA_RESULT_NONE)
+			smtpc_result(c, t, v);
+	c->txn.accepted = 0;
+}
+
+/* --- hook attempt_done --- */
+
+static enum ga_outcome
+outcome(const struct ga_ticket *t)
+{
+	switch (t->result) {
+	case GA_RESULT_SUCCESS: return GA_DELIVERED;
+	case GA_RESULT_FAILURE: return GA_FAILED;
+	default: return GA_DEFERRED;
+	}
+}
+
+static void
+tell_attempt(struct smtpc_conn *c, struct ga_message *m, const struct ga_ticket *t)
+{
+	char remote[GA_SOCKADDR_TEXT], source[GA_SOCKADDR_TEXT];
+	uint64_t now = ga_now_ms(c->loop->worker);
+	struct ga_run run = { .worker = c->loop->worker, .settings = c->route->settings,
+		.message = m, .object_id = c->id };
+	struct ga_ev_attempt ev = {
+		.envelope_id = t->envelope_id,
+		.connection_id = c->id,
+		.domain = c->route->domain,
+		.outcome = outcome(t),
+		.code = t->code,
+		.enhanced = ga_str_c(t->enhanced),
+		.text = ga_str_c(t->text),
+		.mx_hostname = ga_str_c(c->mx),
+		.mx_ip = smtpc_addr(&c->remote, remote).text,
+		.source_ip = smtpc_addr(c->local.len > 0 ? &c->local : &smtpc_source(c)->address,
+		    source).text,
+		.virtual_mta = c->route->virtual_mta,
+		.group_key = smtpc.throttle->key(c->group),
+		.attempts = t->attempts + 1,
+		.connect_ms = (uint32_t)(c->connected_ms > 0 ? c->connected_ms - c->start_ms : 0),
+		.total_ms = (uint32_t)(now - c->txn.begun_ms),
+		.tls = c->tls,
+	};
+
+	if (m != NULL) {
+		ev.sender = m->sender;
+		ev.recipient = m->envelopes[t->envelope].recipient;
+		ev.size = m->body_size;
+	}
+	ga_run_hook(&run, GA_HOOK_attempt_done, &ev);
+}
+
+/* --- the end of tickets --- */
+
+static struct smtpc_done *
+done_new(struct smtpc_loop *l)
+{
+	struct smtpc_done *d = l->free_dones;
+
+	if (d == NULL)
+		return ga_xcalloc(1, sizeof *d);
+	l->free_dones = d->next;
+	return d;
+}
+
+static void
+recorded(struct ga_worker *w, struct ga_spool_done *done)
+{
+	struct smtpc_done *d = done->arg;
+	struct smtpc_conn *c = d->conn;
+	struct smtpc_loop *l = c->loop;
+
+	if (done->error != 0)
+		ga_log(smtpc.inst, GA_ERR, "GA-SMC-0004",
+		    "envelope %016llx was delivered but that could not be recorded: %s",
+		    (unsigned long long)d->ticket->envelope_id, strerror(done->error));
+	d->ticket->recorded = done->error == 0;
+	ga_ticket_end(d->ticket);
+	d->next = l->free_dones;
+	l->free_dones = d;
+	l->undurable--;
+	if (--c->undurable == 0)
+		smtpc_txn_release(c);
+	smtpc_conn_unref(c);
+	smtpc_drain_check(l);
+}
+
+static void
+record(struct smtpc_conn *c, struct ga_ticket *t)
+{
+	struct smtpc_done *d = done_new(c->loop);
+
+	*d = (struct smtpc_done){ .ticket = t, .conn = smtpc_conn_ref(c),
+		.done = { .end = { t->seq, t->envelope, GA_RESULT_SUCCESS }, .cb = recorded,
+		    .arg = d } };
+	c->undurable++;
+	c->loop->undurable++;
+	smtpc.spool->done(c->loop->worker, &d->done);
+}
+
+static void
+count_result(const struct ga_ticket *t)
+{
+	if (t->result == GA_RESULT_SUCCESS)
+		smtpc_count(&smtpc.successes, 1);
+	else if (t->result == GA_RESULT_FAILURE)
+		smtpc_count(&smtpc.failures, 1);
+	else if (t->result == GA_RESULT_DEFERRAL)
+		smtpc_count(&smtpc.deferrals, 1);
+}
+
+/* n tickets with results; m: their message, NULL when it was not read. */
+static void
+end_list(struct smtpc_conn *c, struct ga_ticket *first, unsigned n)
+{
+	struct ga_ticket *next;
+
+	smtpc.throttle->ended(c->group, first, n);
+	for (struct ga_ticket *t = first; t != NULL; t = next) {
+		next = t->next;
+		t->next = NULL;
+		count_result(t);
+		if (t->result == GA_RESULT_SUCCESS)
+			record(c, t);
+		else
+			ga_ticket_end(t);
+	}
+}
+
+/* An attempt that was recalled is no attempt. */
+static void
+tell_attempts(struct smtpc_conn *c, const struct ga_ticket *first)
+{
+	if (!GA_WANTED(c->plan, attempt_done))
+		return;
+	for (const struct ga_ticket *t = first; t != NULL; t = t->next)
+		if (t->result != GA_RESULT_RECALLED)
+			tell_attempt(c, c->txn.message != NULL ? c->txn.message : t->message, t);
+}
+
+/* Those refused before anybody was asked join the others. */
+static struct ga_ticket *
+join_refused(struct smtpc_txn *x)
+{
+	struct ga_ticket **end = &x->first;
+
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = x->refused;
+	x->n += x->nrefused;
+	x->refused = NULL;
+	x->nrefused = 0;
+	return x->first;
+}
+
+/* What the spool still has of a transaction that is over stays as it is. */
+static void
+clear(struct smtpc_txn *x)
+{
+	if (!x->loading && !x->body.reading) {
+		*x = (struct smtpc_txn){ 0 };
+		return;
+	}
+	x->first = x->cur = NULL;
+	x->n = x->accepted = 0;
+	x->ready = x->grouped = x->dot_sent = false;
+}
+
+void
+smtpc_results_end(struct smtpc_conn *c)
+{
+	struct smtpc_txn *x = &c->txn;
+	struct ga_ticket *first = join_refused(x);
+	unsigned n = x->n;
+
+	if (first == NULL)
+		return;
+	tell_attempts(c, first);
+	smtpc_body_end(c);
+	smtpc_prepare_cancel(c);
+	clear(x);
+	smtpc_count(&smtpc.transactions, 1);
+	smtpc_count(&smtpc.recipients, n);
+	end_list(c, first, n);
+}
+
+void
+smtpc_carry_end(struct smtpc_conn *c, const struct smtpc_verdict *v)
+{
+	struct ga_ticket *first = c->carry;
+	unsigned n = c->ncarry;
+
+	if (first == NULL)
+		return;
+	c->carry = NULL;
+	c->ncarry = 0;
+	for (struct ga_ticket *t = first; t != NULL; t = t->next)
+		smtpc_result(c, t, v);
+	tell_attempts(c, first);
+	end_list(c, first, n);
+}

@@ -1,0 +1,65 @@
+/*
+ * wire.h - SMTP as text: what a server offers, what its replies mean, how
+ * commands are written.
+ */
+#ifndef SMTP_CLIENT_WIRE_H
+#define SMTP_CLIENT_WIRE_H
+
+#include <greenarrow/mail.h>
+
+/* Extensions of an EHLO reply that we use (others are not kept). */
+enum smtpc_ext {
+	SMTPC_PIPELINING = 1,
+	SMTPC_8BITMIME = 2,
+	SMTPC_SIZE = 4,
+	SMTPC_STARTTLS = 8,
+	SMTPC_SMTPUTF8 = 16
+};
+
+struct smtpc_offer {
+	unsigned ext;		/* enum smtpc_ext bits */
+	uint64_t size_limit;	/* of SIZE; 0 = none was named */
+};
+/* Lines 2.. of a complete 250 reply to EHLO.  Unknown keywords are skipped. */
+void smtpc_offer_parse(struct smtpc_offer *, const struct ga_reply_parser *);
+
+enum smtpc_kind {
+	SMTPC_OK,		/* 2yz */
+	SMTPC_GO_ON,		/* 3yz */
+	SMTPC_TEMPORARY,	/* 4yz */
+	SMTPC_PERMANENT,	/* 5yz */
+	SMTPC_CLOSING,		/* 421, whatever it answers */
+	SMTPC_ODD		/* no reply of SMTP's */
+};
+enum smtpc_kind smtpc_kind(unsigned code);
+/* A reply to RCPT that says: not more recipients in one transaction (RFC 5321
+ * 4.5.3.1.10; 552 is what RFC 821 servers say). */
+bool smtpc_too_many(unsigned code, struct ga_str enhanced);
+/* A refusal of EHLO after which HELO is worth trying. */
+bool smtpc_wants_helo(unsigned code);
+
+/* An address may stand between < and >: no control characters, blanks only
+ * quoted, no angle bracket outside quotes.  *utf8: octets over 127 are in it. */
+bool smtpc_address_clean(struct ga_str address, bool *utf8);
+
+/* Commands, written one behind the other until they are sent as one. */
+struct smtpc_out {
+	char *p;
+	size_t n, room;
+	size_t sent;		/* octets of p that are gone, */
+	size_t logged;		/* and those that hooks were told of */
+};
+void smtpc_out_free(struct smtpc_out *);
+/* All was sent: begin at the front, and give back what only a big group needed. */
+void smtpc_out_reset(struct smtpc_out *);
+/* VERB[ argument]CRLF */
+void smtpc_out_command(struct smtpc_out *, const char *verb, struct ga_str argument);
+struct smtpc_mail {
+	struct ga_str sender;
+	uint64_t size;		/* 0 = say nothing of it */
+	bool body_8bit, utf8;
+};
+void smtpc_out_mail(struct smtpc_out *, const struct smtpc_mail *);
+void smtpc_out_rcpt(struct smtpc_out *, struct ga_str recipient);
+
+#endif
