@@ -26,7 +26,7 @@ void ga_reply_reset(struct ga_reply_parser *r)
 
 static void keep(struct ga_reply_parser *r, unsigned char c)
 {
-	if (r->full_ || r->line_len_ > LINE_KEPT)
+	if (r->full_ || r->line_len_ >= LINE_KEPT)
 		return;
 	if (r->n == sizeof(r->text)) {
 		r->full_ = true;
@@ -158,7 +158,7 @@ struct ga_str ga_reply_enhanced(const struct ga_reply_parser *r)
 	struct ga_str line = ga_reply_line(r, 0), none = { "", 0 };
 	size_t subject, detail, n;
 
-	if (line.n < 5 || line.p[0] < '2' || line.p[0] > '5' || line.p[1] != '.' ||
+	if (line.n < 5 || (line.p[0] != '2' && line.p[0] != '4' && line.p[0] != '5') || line.p[1] != '.' ||
 	    (unsigned)(line.p[0] - '0') != r->code / 100)
 		return none;
 	subject = number_octets(line, 2);
