@@ -19,8 +19,11 @@ GA_BEGIN
 
 struct ga_intake_submit {
 	struct ga_txn *txn;		/* borrowed until cb; its body stays */
-	struct ga_spool_upload *upload;	/* large body streamed already, or NULL; taken over */
-	struct ga_str trace;		/* our Received field with its CRLF, goes on top */
+	struct ga_spool_upload *upload;	/* large body streamed already, or NULL; taken over.
+					   With it txn->body is NULL, and the trace field is
+					   its head already: counted in txn->header_size */
+	struct ga_str trace;		/* our Received field with its CRLF, goes on top;
+					   empty with an upload */
 	const struct ga_spool_end *ends;	/* finished in the same atomic group */
 	uint32_t nends;
 	/* result */
