@@ -1,0 +1,63 @@
+/*
+ * cmd_misc.c - commands that need a line or two: RSET NOOP QUIT VRFY HELP, those
+ * that we know and do not do, and those that are not SMTP at all.
+ *
+ * Called by command.c.
+ */
+#include "session.h"
+
+void
+smtpd_cmd_rset(struct smtpd_session *s, struct ga_str arg)
+{
+	if (arg.n > 0) {
+		smtpd_say(s, "501 5.5.4 RSET takes no argument");
+		return;
+	}
+	smtpd_reset(s, GA_END_ABORTED);
+	smtpd_say(s, "250 2.0.0 OK");
+}
+
+void
+smtpd_cmd_noop(struct smtpd_session *s, struct ga_str arg)
+{
+	smtpd_say(s, "250 2.0.0 OK");
+}
+
+void
+smtpd_cmd_quit(struct smtpd_session *s, struct ga_str arg)
+{
+	if (arg.n > 0) {
+		smtpd_say(s, "501 5.5.4 QUIT takes no argument");
+		return;
+	}
+	smtpd_say(s, "221 2.0.0 Bye");
+	smtpd_close(s, false);
+}
+
+/* To say more would tell address collectors who is here. */
+void
+smtpd_cmd_vrfy(struct smtpd_session *s, struct ga_str arg)
+{
+	if (arg.n == 0)
+		smtpd_say(s, "501 5.5.4 Syntax: VRFY address");
+	else
+		smtpd_say(s, "252 2.5.0 Cannot verify, but will take mail and try to deliver it");
+}
+
+void
+smtpd_cmd_help(struct smtpd_session *s, struct ga_str arg)
+{
+	smtpd_say(s, "214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP STARTTLS");
+}
+
+void
+smtpd_cmd_unsupported(struct smtpd_session *s, struct ga_str arg)
+{
+	smtpd_say(s, "502 5.5.1 Command not implemented");
+}
+
+void
+smtpd_cmd_http(struct smtpd_session *s, struct ga_str arg)
+{
+	smtpd_abort(s);
+}

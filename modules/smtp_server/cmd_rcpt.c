@@ -1,0 +1,143 @@
+/*
+ * cmd_rcpt.c - RCPT TO: each recipient is decided by itself.
+ *
+ * Called by command.c.  A client in relay_from may send to anyone; everybody else
+ * only to <postmaster>, which is ours (RFC 5321 4.5.1), and to what a module
+ * accepts.
+ */
+#include <string.h>
+
+#include "session.h"
+
+static struct ga_rcpt *
+last_rcpt(struct smtpd_session *s)
+{
+	return &s->txn->rcpts[s->txn->nrcpts - 1];
+}
+
+static void
+refused_rcpt(struct smtpd_session *s)
+{
+	s->txn->nrcpts--;
+	s->rcpt_refused++;
+}
+
+/* A module may have put another address in place; it holds to the same rules. */
+static bool
+redirect(struct smtpd_session *s, struct ga_rcpt *r)
+{
+	struct ga_str local, domain;
+	char room[256];
+
+	if (s->run.redirect.n == 0)
+		return true;
+	if (ga_mail_address(s->run.redirect, false, &local, &domain) != GA_MAIL_OK ||
+	    !ga_mail_domain(domain, room, sizeof room, &domain))
+		return false;
+	r->to = s->run.redirect;
+	r->domain = ga_dup(s->txn->pool, domain);
+	return true;
+}
+
+static void
+answered(struct smtpd_session *s, enum ga_verdict v)
+{
+	struct ga_rcpt *r = last_rcpt(s);
+	bool asked = smtpd_asks(s, rcpt);
+
+	if (smtpd_refused(s, v)) {
+		refused_rcpt(s);
+		return;
+	}
+	if (v == GA_PASS && !s->ev.rcpt.relayed) {
+		refused_rcpt(s);
+		smtpd_say(s, "550 5.7.1 Relaying denied");
+		return;
+	}
+	if (asked && !redirect(s, r)) {
+		refused_rcpt(s);
+		smtpd_say(s, "451 4.3.5 Recipient was redirected to no valid address");
+		return;
+	}
+	r->discard = v == GA_DISCARD;
+	if (v == GA_HOLD)
+		s->txn->hold = true;
+	smtpd_say(s, "250 2.1.5 Recipient OK");
+}
+
+/* ours: <postmaster> without a domain. */
+static bool
+take_path(struct smtpd_session *s, struct ga_str arg, struct ga_rcpt *r, bool *ours)
+{
+	struct ga_str to, local, domain, rest;
+	char room[256];
+
+	if (arg.n < 3 || !ga_str_caseeq((struct ga_str){ arg.p, 3 }, GA_STR("TO:"))) {
+		smtpd_say(s, "501 5.5.4 Syntax: RCPT TO:<address>");
+		return false;
+	}
+	arg = ga_str_trim((struct ga_str){ arg.p + 3, arg.n - 3 });
+	switch (ga_mail_path(arg, false, &to, &local, &domain, &rest)) {
+	case GA_MAIL_OK:
+		break;
+	case GA_MAIL_UTF8:
+		smtpd_say(s, "553 5.6.7 Recipient address is not ASCII");
+		return false;
+	default:
+		smtpd_say(s, "501 5.1.3 Recipient address is not valid");
+		return false;
+	}
+	if (ga_str_trim(rest).n > 0) {
+		smtpd_say(s, "555 5.5.4 RCPT parameter not known");
+		return false;
+	}
+	*ours = domain.n == 0 && ga_str_caseeq(local, GA_STR("postmaster"));
+	if (*ours) {
+		domain = ga_str_c(ga_hostname());
+		to = ga_fmt(s->txn->pool, "postmaster@%s", ga_hostname());
+	}
+	if (domain.n == 0 || !ga_mail_domain(domain, room, sizeof room, &domain)) {
+		smtpd_say(s, "501 5.1.3 Recipient address has no valid domain");
+		return false;
+	}
+	r->to = *ours ? to : ga_dup(s->txn->pool, to);
+	r->domain = ga_dup(s->txn->pool, domain);
+	return true;
+}
+
+/* Over the limit; a client that goes on regardless is not left to it for ever. */
+static bool
+too_many(struct smtpd_session *s)
+{
+	if (s->txn->nrcpts < (uint64_t)s->gen->conf->max_recipients)
+		return false;
+	smtpd_say(s, "452 4.5.3 Too many recipients");
+	s->rcpt_refused++;
+	if (++s->rcpt_over > 1000)
+		s->errors++;
+	return true;
+}
+
+void
+smtpd_cmd_rcpt(struct smtpd_session *s, struct ga_str arg)
+{
+	struct ga_rcpt found, *r;
+	bool ours = false;
+
+	if (s->txn == NULL) {
+		smtpd_say(s, "503 5.5.1 MAIL first");
+		return;
+	}
+	memset(&found, 0, sizeof found);
+	if (too_many(s))
+		return;
+	if (!take_path(s, arg, &found, &ours)) {
+		s->rcpt_refused++;
+		return;
+	}
+	r = ga_txn_add_rcpt(s->txn);
+	*r = found;
+	s->ev.rcpt = (struct ga_ev_rcpt){ .s = s->ga, .t = s->txn, .to = r->to,
+		.domain = r->domain, .relayed = s->relays || ours };
+	smtpd_ask(s, GA_HOOK_rcpt, &s->ev.rcpt, answered);
+}

@@ -1,0 +1,231 @@
+/*
+ * commit.c - from the end of data to the reply.
+ *
+ * Called by data.c when the end of data has come, and by hooks and intake with
+ * their answers, on the session's loop.  250 is said only in intake's callback,
+ * when the message is on stable storage; whoever goes away before it does not
+ * stop the message.
+ */
+#include <string.h>
+
+#include "session.h"
+
+/* --- our Received field --- */
+
+static struct ga_str
+today(struct smtpd_worker *w)
+{
+	time_t now = (time_t)(ga_wall_ms() / 1000);
+
+	if (w->date_n == 0 || now != w->date_of) {
+		w->date_n = ga_mail_date(now, w->date);
+		w->date_of = now;
+	}
+	return (struct ga_str){ w->date, w->date_n };
+}
+
+struct ga_str
+smtpd_trace(struct smtpd_session *s)
+{
+	struct ga_txn *t = s->txn;
+
+	if (t->id == 0)
+		t->id = s->w->intake->reserve_id(s->w->loop);
+	return smtpd_trace_field(t->pool, &(struct smtpd_trace){
+		.helo = s->helo,
+		.client = ga_str_c(s->peer_text),
+		.client_is_ipv6 = memchr(s->peer_text, ':', strlen(s->peer_text)) != NULL,
+		.hostname = ga_str_c(ga_hostname()),
+		.with = !s->esmtp ? GA_STR("SMTP") : s->tls ? GA_STR("ESMTPS") : GA_STR("ESMTP"),
+		.id = t->id,
+		.only_rcpt = t->nrcpts == 1 ? t->rcpts[0].to : (struct ga_str){ NULL, 0 },
+		.date = today(s->w),
+	});
+}
+
+/* --- replies --- */
+
+static void
+say_queued(struct smtpd_session *s, uint32_t id)
+{
+	char text[] = "250 2.0.0 Queued as 00000000\r\n";
+	char *end = text + sizeof text - 1 - 2;
+
+	for (; id > 0; id >>= 4)
+		*--end = "0123456789abcdef"[id & 15];
+	smtpd_say_str(s, (struct ga_str){ text, sizeof text - 1 });
+}
+
+static void
+say_refusal(struct smtpd_session *s)
+{
+	switch (s->refusal) {
+	case REFUSE_NOT:
+		break;
+	case REFUSE_SIZE:
+		smtpd_say(s, "552 5.3.4 Message is too large");
+		break;
+	case REFUSE_HEADER:
+		smtpd_say(s, "552 5.3.4 Message header is too large");
+		break;
+	case REFUSE_NUL:
+		smtpd_say(s, "554 5.6.0 Message contains a NUL octet");
+		break;
+	case REFUSE_BARE:
+		smtpd_say(s, "550 5.6.0 Message contains a bare <CR> or <LF>: lines end with <CR><LF>");
+		break;
+	case REFUSE_LOOP:
+		smtpd_say(s, "554 5.4.6 Too many Received fields: a mail loop");
+		break;
+	case REFUSE_FULL:
+		smtpd_say(s, "452 4.3.1 No room for mail now, try again later");
+		break;
+	case REFUSE_ERROR:
+		smtpd_say(s, "451 4.3.0 Message could not be stored, try again later");
+		break;
+	}
+}
+
+static void
+message_over(struct smtpd_session *s, bool accepted)
+{
+	struct smtpd_counters *c = &s->gen->service->count;
+
+	if (accepted) {
+		atomic_fetch_add(&c->messages, 1);
+		atomic_fetch_add(&c->recipients, s->txn->nrcpts);
+		atomic_fetch_add(&c->octets, s->scan.size);
+		s->errors = s->junk = 0;
+	} else {
+		atomic_fetch_add(&c->messages_refused, 1);
+	}
+	smtpd_reset(s, accepted ? GA_END_DONE : GA_END_ABORTED);
+	smtpd_next_command(s);
+}
+
+/* --- intake --- */
+
+static void
+committed(struct ga_worker *loop, struct ga_intake_submit *sub)
+{
+	static const struct ga_reply not_stored = { 451, "4.3.0",
+		"Message could not be stored, try again later" };
+	struct smtpd_session *s = sub->arg;
+	bool accepted = sub->verdict == GA_ACCEPT;
+	uint32_t id = s->txn->id;
+
+	s->commits = false;
+	s->txn->id = 0;			/* intake has done with it */
+	smtpd_enter(s);
+	if (accepted)
+		say_queued(s, id);
+	else
+		smtpd_say_reply(s, sub->reply.code != 0 ? &sub->reply : &not_stored,
+		    sub->verdict);
+	message_over(s, accepted);
+	smtpd_resume_input(s);
+	smtpd_leave(s);
+}
+
+static void
+submit(struct smtpd_session *s)
+{
+	struct ga_intake_submit *sub = &s->submit;
+
+	memset(sub, 0, sizeof *sub);
+	sub->txn = s->txn;
+	if (s->upload == NULL)
+		sub->trace = smtpd_trace(s);
+	sub->upload = smtpd_upload_take(s);
+	sub->cb = committed;
+	sub->arg = s;
+	s->commits = true;
+	smtpd_enter_state(s, S_COMMIT);
+	s->w->intake->submit(s->w->loop, sub);
+}
+
+/* --- hooks on the content --- */
+
+static void
+content_judged(struct smtpd_session *s, enum ga_verdict v)
+{
+	if (smtpd_refused(s, v)) {
+		if (s->state != S_CLOSING)
+			message_over(s, false);
+		return;
+	}
+	if (v == GA_HOLD)
+		s->txn->hold = true;
+	if (v == GA_DISCARD || s->txn->discard) {
+		s->txn->id = s->w->intake->reserve_id(s->w->loop);
+		say_queued(s, s->txn->id);
+		message_over(s, true);
+		return;
+	}
+	submit(s);
+}
+
+static void
+content_answered(struct ga_run *run, enum ga_verdict v, void *arg)
+{
+	struct smtpd_session *s = arg;
+
+	smtpd_enter(s);
+	if (s->state == S_CONTENT) {
+		content_judged(s, v);
+		smtpd_resume_input(s);
+	}
+	smtpd_leave(s);
+}
+
+static void
+ask_content(struct smtpd_session *s)
+{
+	enum ga_verdict v;
+
+	memset(&s->run, 0, sizeof s->run);
+	s->run.worker = s->w->loop;
+	s->run.settings = s->gen->settings;
+	s->run.session = s->ga;
+	s->run.txn = s->txn;
+	s->run.object_id = s->id;
+	s->run.done = content_answered;
+	s->run.arg = s;
+	smtpd_enter_state(s, S_CONTENT);
+	v = ga_run_content(&s->run);
+	if (v != GA_SUSPENDED_)
+		content_judged(s, v);
+}
+
+static void
+describe(struct smtpd_session *s)
+{
+	struct ga_txn *t = s->txn;
+
+	t->header_size = (uint32_t)s->scan.header_size + smtpd_upload_trace(s);
+	if (s->scan.eightbit)
+		t->flags |= GA_MSG_8BIT;
+	if (s->scan.long_line)
+		t->flags |= GA_MSG_LONG_LINES;
+}
+
+void
+smtpd_message_complete(struct smtpd_session *s)
+{
+	if (s->refusal == REFUSE_NOT && s->upload != NULL && s->txn->body != NULL)
+		smtpd_upload_feed(s, true);
+	if (s->refusal == REFUSE_NOT && smtpd_upload_pending(s) > 0) {
+		smtpd_hold(s);
+		return;
+	}
+	if (s->refusal != REFUSE_NOT) {
+		say_refusal(s);
+		message_over(s, false);
+		return;
+	}
+	describe(s);
+	if (s->gen->content_hooks)
+		ask_content(s);
+	else
+		content_judged(s, GA_PASS);
+}

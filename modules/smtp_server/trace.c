@@ -1,0 +1,55 @@
+/*
+ * trace.c - writing our Received field.
+ *
+ * Called by commit.c once a message, hence without printf.  The `for` clause is
+ * only there for a message with one recipient: with more it would tell each of
+ * them about another (RFC 5321 7.6).  A clause that is not ASCII never gets
+ * here: addresses are, until SMTPUTF8 is spoken.
+ */
+#include <string.h>
+
+#include "trace.h"
+
+static void
+put(char **to, struct ga_str s)
+{
+	if (s.n > 0)
+		memcpy(*to, s.p, s.n);
+	*to += s.n;
+}
+
+static void
+put_hex32(char **to, uint32_t v)
+{
+	for (int shift = 28; shift >= 0; shift -= 4)
+		*(*to)++ = "0123456789abcdef"[(v >> shift) & 15];
+}
+
+struct ga_str
+smtpd_trace_field(struct ga_pool *pool, const struct smtpd_trace *t)
+{
+	/* the words between the clauses are far under 128 octets */
+	size_t room = t->helo.n + t->client.n + t->hostname.n + t->with.n + t->only_rcpt.n +
+	    t->date.n + 128;
+	char *field = ga_alloc(pool, room), *p = field;
+
+	put(&p, GA_STR("Received: from "));
+	put(&p, t->helo);
+	put(&p, t->client_is_ipv6 ? GA_STR(" ([IPv6:") : GA_STR(" (["));
+	put(&p, t->client);
+	put(&p, GA_STR("])\r\n\tby "));
+	put(&p, t->hostname);
+	put(&p, GA_STR(" with "));
+	put(&p, t->with);
+	put(&p, GA_STR(" id "));
+	put_hex32(&p, t->id);
+	if (t->only_rcpt.n > 0) {
+		put(&p, GA_STR("\r\n\tfor <"));
+		put(&p, t->only_rcpt);
+		put(&p, GA_STR(">"));
+	}
+	put(&p, GA_STR(";\r\n\t"));
+	put(&p, t->date);
+	put(&p, GA_STR("\r\n"));
+	return (struct ga_str){ field, (size_t)(p - field) };
+}
