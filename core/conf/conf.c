@@ -138,6 +138,8 @@ static void check_tree(struct gac_conf *conf, struct ga_diag *diag, const struct
 	gac_strmap_init(&conf->decl_names, conf->pool, false);
 	gac_strmap_init(&conf->module_names, conf->pool, false);
 	gac_modules_load(conf, diag, top);
+	if (conf->options->tables_only)
+		return;
 	set_core_defaults(conf);
 	gac_objects_build(conf, diag, top);
 	gac_rules_check(conf, diag);

@@ -27,6 +27,7 @@ struct gac_conf_options {
 	size_t nbuiltin;
 	const char *const *preload;	/* names loaded without load_module; ends with NULL */
 	bool no_files;			/* fuzzing: do not look whether files and users exist */
+	bool tables_only;		/* modules and their directives; nothing else is checked */
 };
 
 /*
@@ -44,8 +45,9 @@ const char *gac_conf_module_name(const struct gac_conf *, size_t i);
 const struct gac_pos *gac_conf_module_pos(const struct gac_conf *, size_t i);
 
 /*
- * Runs the check() of modules in a child process: what greenarrow_config calls
- * when a program has a loader (module/check.c).  Reports go to diag.
+ * Runs the check() of modules in a child process; reports go to diag.  A
+ * program that has the loader in it defines gac_modules_check();
+ * greenarrow_config calls it when it is there.
  */
 typedef void gac_modules_check_fn(const struct gac_conf *, struct ga_diag *);
 

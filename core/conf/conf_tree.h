@@ -19,7 +19,7 @@
 #include "conf/strmap.h"
 #include "conf/tree.h"
 
-struct gac_module {
+struct gac_conf_module {
 	const char *name;
 	unsigned index;			/* core is 0, then the order of load_module */
 	struct gac_manifest manifest;	/* of core: empty */
@@ -74,7 +74,7 @@ struct gac_conf {
 	struct gac_owners owners;
 	bool files;			/* look at the file system */
 
-	struct gac_module **modules;
+	struct gac_conf_module **modules;
 	size_t nmodules;
 	struct gac_decl **decls;
 	size_t ndecls;
@@ -87,7 +87,7 @@ struct gac_conf {
 	struct ga_object **module_objects;		/* by module index, may be NULL */
 
 	const struct gac_conf_options *options;		/* while loading */
-	struct gac_module *unloaded;	/* modules in module_directory that are not loaded */
+	struct gac_conf_module *unloaded;	/* modules in module_directory that are not loaded */
 	size_t nunloaded;
 	bool scanned;
 };
@@ -103,7 +103,7 @@ void gac_rules_check(struct gac_conf *, struct ga_diag *);
 /* modules.c: load_module lines; what a module that is not loaded declares. */
 void gac_modules_load(struct gac_conf *, struct ga_diag *, const struct gac_stmt *top);
 const char *gac_modules_declaring(struct gac_conf *, struct ga_str directive);
-struct gac_module *gac_module_find(const struct gac_conf *, struct ga_str name);
+struct gac_conf_module *gac_conf_module_find(const struct gac_conf *, struct ga_str name);
 
 /* What that object says for it; NULL: nothing. */
 const struct gac_setting *gac_object_setting(const struct ga_object *, const struct gac_decl *);

@@ -85,7 +85,7 @@ static struct gac_decl **decl_slot(struct gac_conf *conf)
 	return &conf->decls[conf->ndecls];
 }
 
-static void register_decl(struct gac_conf *conf, struct ga_diag *diag, const struct gac_module *m,
+static void register_decl(struct gac_conf *conf, struct ga_diag *diag, const struct gac_conf_module *m,
     struct gac_decl *d)
 {
 	struct gac_decl *first = gac_strmap_get(&conf->decl_names, d->field);
@@ -108,10 +108,10 @@ static void register_decl(struct gac_conf *conf, struct ga_diag *diag, const str
 	}
 }
 
-static void register_module(struct gac_conf *conf, struct ga_diag *diag, struct gac_module *m,
+static void register_module(struct gac_conf *conf, struct ga_diag *diag, struct gac_conf_module *m,
     struct ga_str directives)
 {
-	struct gac_module **v = ga_alloc(conf->pool, (conf->nmodules + 1) * sizeof *v);
+	struct gac_conf_module **v = ga_alloc(conf->pool, (conf->nmodules + 1) * sizeof *v);
 
 	for (size_t i = 0; i < conf->nmodules; i++)
 		v[i] = conf->modules[i];
@@ -133,7 +133,7 @@ static void load(struct gac_conf *conf, struct ga_diag *diag, struct ga_str word
     const struct gac_pos *pos)
 {
 	bool by_path = word.n > 0 && word.p[0] == '/';
-	struct gac_module *m = ga_alloc(conf->pool, sizeof *m), *known;
+	struct gac_conf_module *m = ga_alloc(conf->pool, sizeof *m), *known;
 	const char *why = find_manifest(conf, word, &m->manifest);
 
 	if (why == NULL)
@@ -146,7 +146,7 @@ static void load(struct gac_conf *conf, struct ga_diag *diag, struct ga_str word
 	}
 	m->name = m->manifest.name;
 	m->pos = *pos;
-	known = gac_module_find(conf, ga_str_c(m->name));
+	known = gac_conf_module_find(conf, ga_str_c(m->name));
 	if (known != NULL && known->index > 0) {
 		gac_diag_warn_at(diag, pos, "load_module: `%s` is loaded already (line %u)", m->name,
 		    known->pos.line);
@@ -159,7 +159,7 @@ static void load(struct gac_conf *conf, struct ga_diag *diag, struct ga_str word
 	register_module(conf, diag, m, m->manifest.directives);
 }
 
-struct gac_module *gac_module_find(const struct gac_conf *conf, struct ga_str name)
+struct gac_conf_module *gac_conf_module_find(const struct gac_conf *conf, struct ga_str name)
 {
 	return gac_strmap_get(&conf->module_names, name);
 }
@@ -167,7 +167,7 @@ struct gac_module *gac_module_find(const struct gac_conf *conf, struct ga_str na
 void gac_modules_load(struct gac_conf *conf, struct ga_diag *diag, const struct gac_stmt *top)
 {
 	const struct gac_pos whole = { conf->file, 0, 0 };
-	struct gac_module *core = ga_alloc(conf->pool, sizeof *core);
+	struct gac_conf_module *core = ga_alloc(conf->pool, sizeof *core);
 
 	core->name = GAC_CORE_MODULE;
 	core->pos = whole;
@@ -189,7 +189,7 @@ void gac_modules_load(struct gac_conf *conf, struct ga_diag *diag, const struct 
 static void remember(struct gac_conf *conf, const struct gac_manifest *manifest)
 {
 	struct ga_diag *unheard = gac_diag_new();
-	struct gac_module *v = ga_alloc(conf->pool, (conf->nunloaded + 1) * sizeof *v), *m;
+	struct gac_conf_module *v = ga_alloc(conf->pool, (conf->nunloaded + 1) * sizeof *v), *m;
 
 	for (size_t i = 0; i < conf->nunloaded; i++)
 		v[i] = conf->unloaded[i];
@@ -230,9 +230,9 @@ const char *gac_modules_declaring(struct gac_conf *conf, struct ga_str directive
 	if (!conf->scanned)
 		scan(conf);
 	for (size_t i = 0; i < conf->nunloaded; i++) {
-		const struct gac_module *m = &conf->unloaded[i];
+		const struct gac_conf_module *m = &conf->unloaded[i];
 
-		if (gac_module_find(conf, ga_str_c(m->name)) != NULL)
+		if (gac_conf_module_find(conf, ga_str_c(m->name)) != NULL)
 			continue;
 		for (size_t j = 0; j < m->ndecls; j++)
 			if (ga_str_eq(m->decls[j].field, directive))

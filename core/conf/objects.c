@@ -148,7 +148,7 @@ static bool module_ok(struct builder *b, const struct gac_context *ctx, const st
 {
 	struct gac_nearest near;
 
-	if (gac_module_find(b->conf, w->text) != NULL)
+	if (gac_conf_module_find(b->conf, w->text) != NULL)
 		return true;
 	gac_nearest_init(&near, w->text);
 	for (size_t i = 0; i < b->conf->nmodules; i++)
@@ -207,7 +207,7 @@ static void domain_block(struct builder *b, struct ga_object *parent, const stru
 
 static void module_block(struct builder *b, const struct gac_context *ctx, const struct gac_stmt *s)
 {
-	struct gac_module *m = gac_module_find(b->conf, s->words[0].text);
+	struct gac_conf_module *m = gac_conf_module_find(b->conf, s->words[0].text);
 
 	if (module_ok(b, ctx, &s->words[0])) {
 		struct ga_object *o = find_or_make(b->conf, b->conf->root, ctx, s->words[0].text, s);

@@ -167,7 +167,7 @@ static bool word_in(const char *list, const char *word)
 }
 
 /* A module of scope domain runs for a VirtualMTA x domain: all three blocks decide. */
-static bool may_switch(const struct gac_module *m, const struct ga_object *o)
+static bool may_switch(const struct gac_conf_module *m, const struct ga_object *o)
 {
 	if (m->manifest.scopes == NULL || word_in(m->manifest.scopes, o->context->name))
 		return true;
@@ -178,7 +178,7 @@ static bool may_switch(const struct gac_module *m, const struct ga_object *o)
 static void use_one(struct gac_conf *conf, struct ga_diag *diag, struct ga_object *o,
     const struct gac_word *name, const struct gac_word *on)
 {
-	const struct gac_module *m = gac_module_find(conf, name->text);
+	const struct gac_conf_module *m = gac_conf_module_find(conf, name->text);
 	struct gac_use *use = ga_alloc(conf->pool, sizeof *use);
 
 	if (m == NULL || m->index == 0) {

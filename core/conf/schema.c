@@ -206,7 +206,7 @@ static bool read_line(const struct reader *r, struct ga_str line, struct gac_dec
 }
 
 struct gac_decl *gac_schema_read(struct ga_pool *pool, struct ga_diag *diag,
-    const struct gac_pos *pos, const struct gac_module *module, const char *module_name,
+    const struct gac_pos *pos, const struct gac_conf_module *module, const char *module_name,
     struct ga_str text, size_t *n)
 {
 	const struct reader r = { pool, diag, pos, module_name };

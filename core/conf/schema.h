@@ -11,7 +11,7 @@
 #include "conf/kind.h"
 #include "conf/value.h"
 
-struct gac_module;
+struct gac_conf_module;
 
 /* What one word must be: a kind, or the name of a block. */
 struct gac_is {
@@ -23,7 +23,7 @@ struct gac_is {
 struct gac_decl {
 	struct ga_str field;
 	enum gac_type type;
-	const struct gac_module *module;
+	const struct gac_conf_module *module;
 	unsigned index;			/* among all directives of the configuration */
 	const struct gac_decl *same;	/* the same name, declared by another module */
 
@@ -50,7 +50,7 @@ bool gac_decl_accumulates(const struct gac_decl *);
  * at `pos` as the module's.  Defaults are not converted yet (convert.h).
  */
 struct gac_decl *gac_schema_read(struct ga_pool *, struct ga_diag *, const struct gac_pos *pos,
-    const struct gac_module *, const char *module_name, struct ga_str text, size_t *n);
+    const struct gac_conf_module *, const char *module_name, struct ga_str text, size_t *n);
 
 /* The next field up to `sep` (or the end); false when s was used up. */
 bool gac_split(struct ga_str *s, char sep, struct ga_str *field);

@@ -86,7 +86,7 @@ static const struct gac_setting *setting_of(const struct ga_settings *s, const s
 	return gac_lookup(s->snapshot->conf, d, s->blocks, s->nblocks);
 }
 
-static void *fill(const struct ga_settings *s, const struct gac_module *m, const struct gac_layout *l)
+static void *fill(const struct ga_settings *s, const struct gac_conf_module *m, const struct gac_layout *l)
 {
 	char *to = ga_alloc(s->snapshot->pool, l->size);
 
@@ -105,7 +105,7 @@ static void *fill(const struct ga_settings *s, const struct gac_module *m, const
 const void *ga_settings_conf(const struct ga_settings *s, const char *module)
 {
 	struct ga_snapshot *snap = s->snapshot;
-	const struct gac_module *m = gac_module_find(snap->conf, ga_str_c(module));
+	const struct gac_conf_module *m = gac_conf_module_find(snap->conf, ga_str_c(module));
 	void *conf;
 
 	if (m == NULL || snap->layouts[m->index].size == 0)
@@ -174,7 +174,7 @@ const struct ga_plan *ga_settings_plan(const struct ga_settings *s)
 		return atomic_load_explicit(&s->plan, memory_order_relaxed);
 	pthread_mutex_lock(&snap->plan_lock);
 	if (!atomic_load_explicit(&s->planned, memory_order_acquire)) {
-		struct ga_plan *plan = snap->build_plan(snap->ctx, s, s->enabled, snap->conf->nmodules - 1);
+		const struct ga_plan *plan = snap->build_plan(snap->ctx, s, s->enabled, snap->conf->nmodules - 1);
 
 		atomic_store_explicit(&mine->plan, plan, memory_order_relaxed);
 		atomic_store_explicit(&mine->planned, true, memory_order_release);

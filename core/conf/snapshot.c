@@ -30,7 +30,7 @@ static const struct ga_conf_slot *find_slot(const struct ga_conf_schema *schema,
 
 /* A slot that would not fit is not used: the loader has compared the texts, so
  * that this is an error of the program, but not one to write past memory for. */
-static void lay_out(struct ga_pool *pool, const struct gac_module *m,
+static void lay_out(struct ga_pool *pool, const struct gac_conf_module *m,
     const struct ga_conf_schema *schema, struct gac_layout *l)
 {
 	if (schema == NULL)
@@ -60,7 +60,7 @@ struct ga_snapshot *gac_snapshot_new(struct gac_conf *conf, const struct gac_sna
 	snap->layouts = ga_alloc(snap->pool, conf->nmodules * sizeof *snap->layouts);
 	lay_out(snap->pool, conf->modules[0], &gac_core_schema, &snap->layouts[0]);
 	for (size_t i = 0; o != NULL && i < o->nmodules; i++) {
-		const struct gac_module *m = gac_module_find(conf, ga_str_c(o->modules[i].name));
+		const struct gac_conf_module *m = gac_conf_module_find(conf, ga_str_c(o->modules[i].name));
 
 		if (m != NULL && m->index > 0)
 			lay_out(snap->pool, m, o->modules[i].schema, &snap->layouts[m->index]);

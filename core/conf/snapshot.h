@@ -26,7 +26,7 @@ struct gac_snapshot_module {
  * for one snapshot; may read the snapshot (settings, structs), but not ask for
  * another plan.  The plan is the registry's.
  */
-typedef struct ga_plan *gac_build_plan_fn(void *ctx, const struct ga_settings *,
+typedef const struct ga_plan *gac_build_plan_fn(void *ctx, const struct ga_settings *,
     const uint64_t *enabled, size_t nmodules);
 
 struct gac_snapshot_options {

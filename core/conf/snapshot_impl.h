@@ -44,7 +44,7 @@ struct ga_settings {
 	size_t nblocks;
 	const struct ga_object **blocks;
 	_Atomic(void *) *confs;			/* by module index; filled when asked for */
-	_Atomic(struct ga_plan *) plan;
+	_Atomic(const struct ga_plan *) plan;
 	atomic_bool planned;
 	uint64_t *enabled;
 };
