@@ -157,6 +157,7 @@ struct gac_conf *gac_conf_load(const struct gac_conf_options *options, struct ga
 	conf->options = options;
 	conf->files = !options->no_files;
 	gac_tree_init(&tree, pool, diag);
+	tree.no_files = options->no_files;
 	conf->file = options->text != NULL ?
 	    gac_tree_text(&tree, options->file, (struct ga_str){ options->text, options->text_size }) :
 	    gac_tree_read(&tree, options->file);

@@ -26,7 +26,7 @@ struct gac_conf_options {
 	const struct gac_manifest_text *builtin;
 	size_t nbuiltin;
 	const char *const *preload;	/* names loaded without load_module; ends with NULL */
-	bool no_files;			/* fuzzing: do not look whether files and users exist */
+	bool no_files;			/* fuzzing: look at no file and no user, include nothing */
 	bool tables_only;		/* modules and their directives; nothing else is checked */
 };
 

@@ -219,6 +219,10 @@ static void include(struct parser *p, const struct gac_stmt *s)
 	}
 	if (s->nwords == 0)
 		gac_diag_error_at(p->tree->diag, &s->name.pos, "include needs the name of a file");
+	if (p->tree->no_files) {
+		gac_diag_error_at(p->tree->diag, &s->name.pos, "include is not possible here");
+		return;
+	}
 	for (size_t i = 0; i < s->nwords; i++)
 		include_one(p, &s->words[i]);
 }

@@ -36,6 +36,7 @@ struct gac_tree {
 	struct ga_pool *pool;
 	struct ga_diag *diag;
 	unsigned nfiles;
+	bool no_files;			/* include is refused (fuzzing) */
 	struct gac_stmt_list top;
 };
 

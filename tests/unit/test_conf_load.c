@@ -379,6 +379,7 @@ static char *said_of_file(const char *dir, const char *name)
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	o.file = path;
 	o.text = NULL;
+	o.no_files = false;
 	gac_conf_free(gac_conf_load(&o, diag));
 	gac_diag_print(diag, f);
 	fclose(f);

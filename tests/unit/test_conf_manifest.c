@@ -24,7 +24,7 @@ static const char *trace;
 
 static const char *path_of(const char *name)
 {
-	static char path[256];
+	static char path[200];
 
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	return path;
@@ -44,7 +44,7 @@ static void run(const char *fmt, ...)
 /* NAME.so with the given line of the manifest's head. */
 static void compile(const char *file, const char *name, const char *abi)
 {
-	char source[256];
+	char source[400];
 	FILE *f;
 
 	snprintf(source, sizeof source, "%s/%s.c", dir, file);
@@ -114,7 +114,7 @@ static void test_stripped_is_as_good(void **state)
 
 static void test_each_cause_has_its_message(void **state)
 {
-	char want[256];
+	char want[600];
 
 	(void)state;
 	compile("other", "another", "1.0\\tGA_ABI_STABLE\\t");
@@ -152,7 +152,7 @@ static void test_who_could_have_written_it(void **state)
 	struct ga_pool *pool = ga_pool_new(0);
 	const struct gac_owners nobody = { { 0 }, 0 };
 	struct gac_manifest m;
-	char want[256], path[256], outside[] = "/tmp/ga-outside-XXXXXX";
+	char want[600], path[256], outside[] = "/tmp/ga-outside-XXXXXX";
 
 	(void)state;
 	run("cp %s/good.so %s/loose.so && chmod 664 %s/loose.so", dir, dir, dir);
