@@ -58,7 +58,7 @@ smtpc_body_begin(struct smtpc_conn *c)
 
 	b->size = body != NULL ? body->size : c->txn.message->body_size;
 	b->chunk = body != NULL ? body->chunks : NULL;
-	b->pieces = body == NULL && b->size > 0;
+	b->pieces = b->chunk == NULL && b->size > 0;
 	if (b->pieces)
 		read_ahead(c);
 }

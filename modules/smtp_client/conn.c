@@ -475,7 +475,8 @@ reason(struct smtpc_conn *c, const struct smtpc_verdict *v)
 	c->why_code = v->code;
 	c->why_network = v->network;
 	copy_name(c->why, sizeof c->why, v->text);
-	copy_name(c->why_enhanced, sizeof c->why_enhanced, ga_str_c(v->enhanced));
+	copy_name(c->why_enhanced, sizeof c->why_enhanced,
+	    v->from_reply ? ga_reply_enhanced(&c->reply) : ga_str_c(v->enhanced));
 }
 
 /* Why there is nowhere to go, in words. */

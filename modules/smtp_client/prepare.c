@@ -79,15 +79,24 @@ outgoing_answered(struct ga_run *run, enum ga_verdict verdict, void *arg)
 	not_ready(c, &v);
 }
 
+static bool
+in_memory(const struct ga_message *m)
+{
+	return m->body != NULL && m->body->chunks != NULL;
+}
+
 static void
 have_message(struct smtpc_conn *c)
 {
-	struct smtpc_txn *t = &c->txn;
+	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .enhanced = "4.3.0",
+		.text = GA_STR("the message is too large to be edited by a module") };
 
-	if (GA_WANTED(c->plan, outgoing) && t->message->body != NULL)
+	if (!GA_WANTED(c->plan, outgoing))
+		ready(c);
+	else if (in_memory(c->txn.message))
 		ask_outgoing(c);
 	else
-		ready(c);
+		not_ready(c, &v);
 }
 
 static void
@@ -159,8 +168,7 @@ smtpc_prepare(struct smtpc_conn *c, struct ga_batch batch)
 	take(c, batch, limit);
 	c->txn.begun_ms = ga_now_ms(c->loop->worker);
 	c->txn.message = m;
-	if (m != NULL && (m->body != NULL || m->body_size == 0 ||
-	    (!edit && m->body_size > SMTPC_LOAD)))
+	if (m != NULL && (in_memory(m) || (!edit && m->body_size > SMTPC_LOAD)))
 		have_message(c);
 	else
 		load(c, edit ? UINT64_MAX : SMTPC_LOAD);
