@@ -445,6 +445,7 @@ static void
 stream_starttls(struct ga_stream *s, const struct ga_tls_params *p)
 {
 	fake.handshakes++;
+	fake.in_handshake = true;
 }
 
 static const struct ga_stream_info *get_info(struct ga_stream *s) { return &stream_info; }
@@ -454,6 +455,7 @@ stream_close(struct ga_stream *s, bool abort)
 {
 	must(s == fake.stream, "a stream closed twice");
 	fake.stream = NULL;
+	fake.in_handshake = false;
 	fake.closes++;
 	nrx = 0;
 	rx_eof = false;
@@ -538,12 +540,19 @@ fake_begin(void)
 }
 
 void
+fake_drain(void)
+{
+	smtp_client_LTX_ga_module.drain(NULL, &worker, worker.now + 20000);
+	fake_run();
+}
+
+void
 fake_end(void)
 {
 	if (fake.next.n > 0)
 		fake_open(fake.next);
 	fake.next = (struct ga_batch){ NULL, 0 };
-	smtp_client_LTX_ga_module.drain(NULL, &worker, worker.now + 20000);
+	fake_drain();
 	fake_advance(20000);
 	fake_durable();
 	must(loop_state.open == 0 && loop_state.undurable == 0, "connections are left after a drain");
@@ -629,7 +638,7 @@ fake_says_n(const char *p, size_t n)
 		return;
 	memcpy(rx + nrx, p, n);
 	nrx += n;
-	while (fake.stream == s && nrx > 0)
+	while (fake.stream == s && nrx > 0 && !fake.in_handshake)
 		ready(GA_READ);
 	/* a stream that is still blocked takes more now */
 	while (fake.stream == s && (wanted & GA_WRITE) && fake.write_room > 0)
@@ -642,13 +651,15 @@ void
 fake_eof(void)
 {
 	rx_eof = true;
-	ready(GA_READ);
+	if (!fake.in_handshake)
+		ready(GA_READ);
 	rx_eof = false;
 }
 
 void
 fake_tls(const char *err)
 {
+	fake.in_handshake = false;
 	fake.stream->tls_done(fake.stream, err, fake.stream->arg);
 	fake_run();
 }

@@ -29,6 +29,7 @@ struct fake {
 	size_t write_room;		/* octets the stream still takes */
 	struct ga_stream *stream;	/* open now, NULL: none */
 	unsigned connects, closes, handshakes;
+	bool in_handshake;
 	struct ga_sockaddr connected_to;
 	bool opening;
 	/* services */
@@ -51,6 +52,8 @@ void fake_end(void);
 /* Runs what was posted and what is due. */
 void fake_run(void);
 void fake_advance(uint64_t ms);
+/* The daemon stops; 20 seconds are left. */
+void fake_drain(void);
 
 /* A route to nhosts hosts mx0, mx1 … (127.0.0.1, 127.0.0.2 …), preference = index. */
 struct ga_route *fake_route(const char *domain, unsigned nhosts);

@@ -663,19 +663,10 @@ test_a_dripping_reply_is_cut_by_its_deadline(void **state)
 }
 
 static void
-drain(void)
-{
-	extern const struct ga_module smtp_client_LTX_ga_module;
-
-	smtp_client_LTX_ga_module.drain(NULL, ga_worker_self(), ga_now_ms(NULL) + 20000);
-	fake_run();
-}
-
-static void
 test_a_stop_recalls_what_has_not_begun_and_finishes_the_rest(void **state)
 {
 	open_to(1, 1);
-	drain();
+	fake_drain();
 	result_is(0, GA_RESULT_RECALLED, 0, "");
 	assert_int_equal(fake.closed, 1);
 }
@@ -686,7 +677,7 @@ test_a_stop_lets_a_transaction_finish(void **state)
 	fake.settings.conf.reuse_connections = true;
 	open_to(1, 1);
 	session(PIPES);
-	drain();
+	fake_drain();
 	fake_says(TO_DATA);
 	fake.ntx = 0;
 	fake_says("250 ok\r\n");
@@ -703,7 +694,7 @@ test_at_the_deadline_the_unsent_is_recalled_and_the_sent_deferred(void **state)
 	open_to(1, 1);
 	session(PIPES);
 	fake_says(TO_DATA);
-	drain();
+	fake_drain();
 	fake_open(b);
 	result_is(0, GA_RESULT_RECALLED, 0, "");
 	fake_advance(20000);
