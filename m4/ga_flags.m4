@@ -60,7 +60,7 @@ AC_ARG_WITH([systemdsystemunitdir],
 	[AS_HELP_STRING([--with-systemdsystemunitdir=DIR], [install systemd units into DIR (yes: where systemd says; default: no)])],
 	[], [with_systemdsystemunitdir=no])
 AS_IF([test "x$with_systemdsystemunitdir" = xyes],
-	[PKG_CHECK_VAR([with_systemdsystemunitdir], [systemd], [systemdsystemunitdir], [],
+	[PKG_CHECK_VAR([GA_UNITDIR], [systemd], [systemdsystemunitdir], [with_systemdsystemunitdir=$GA_UNITDIR],
 		[AC_MSG_ERROR([systemd.pc not found: name the folder in --with-systemdsystemunitdir=DIR])])])
 AC_SUBST([systemdsystemunitdir], [$with_systemdsystemunitdir])
 AM_CONDITIONAL([SYSTEMD_UNITS], [test "x$with_systemdsystemunitdir" != xno])
