@@ -307,6 +307,8 @@ void smtpc_session_ready(struct smtpc_conn *);
 void smtpc_session_quit(struct smtpc_conn *, const char *reason);
 
 /* --- prepare.c --- */
+/* The ticket's envelope; NULL: the message has no such. */
+const struct ga_envelope *smtpc_envelope(const struct ga_message *, const struct ga_ticket *);
 void smtpc_prepare(struct smtpc_conn *, struct ga_batch);
 void smtpc_prepare_cancel(struct smtpc_conn *);
 

@@ -16,8 +16,28 @@
 
 #define SMTPC_LOAD (256u * 1024)
 
-static void
-outgoing_answered(struct ga_run *run, enum ga_verdict verdict, void *arg);
+static void outgoing_answered(struct ga_run *, enum ga_verdict, void *arg);
+
+/* A message read back may hold fewer envelopes than it had. */
+const struct ga_envelope *
+smtpc_envelope(const struct ga_message *m, const struct ga_ticket *t)
+{
+	if (t->envelope < m->nenvelopes && m->envelopes[t->envelope].index == t->envelope)
+		return &m->envelopes[t->envelope];
+	for (uint32_t i = 0; i < m->nenvelopes; i++)
+		if (m->envelopes[i].index == t->envelope)
+			return &m->envelopes[i];
+	return NULL;
+}
+
+static bool
+all_envelopes(const struct smtpc_txn *x)
+{
+	for (const struct ga_ticket *t = x->first; t != NULL; t = t->next)
+		if (smtpc_envelope(x->message, t) == NULL)
+			return false;
+	return true;
+}
 
 static void
 ready(struct smtpc_conn *c)
@@ -42,7 +62,7 @@ ask_outgoing(struct smtpc_conn *c)
 {
 	struct smtpc_txn *t = &c->txn;
 	const struct ga_message *m = t->message;
-	const struct ga_envelope *e = &m->envelopes[t->first->envelope];
+	const struct ga_envelope *e = smtpc_envelope(m, t->first);
 	enum ga_verdict v;
 
 	t->content = ga_content_new(m->body, ga_attr_u32(m->attrs, GA_ATTR_HEADER_SIZE, 0));
@@ -88,15 +108,20 @@ in_memory(const struct ga_message *m)
 static void
 have_message(struct smtpc_conn *c)
 {
-	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .enhanced = "4.3.0",
-		.text = GA_STR("the message is too large to be edited by a module") };
+	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .enhanced = "4.3.0" };
+	bool edit = GA_WANTED(c->plan, outgoing);
 
-	if (!GA_WANTED(c->plan, outgoing))
-		ready(c);
-	else if (in_memory(c->txn.message))
-		ask_outgoing(c);
-	else
+	if (!all_envelopes(&c->txn)) {
+		v.text = GA_STR("the spool has the message without this recipient");
 		not_ready(c, &v);
+	} else if (edit && !in_memory(c->txn.message)) {
+		v.text = GA_STR("the message is too large to be edited by a module");
+		not_ready(c, &v);
+	} else if (edit) {
+		ask_outgoing(c);
+	} else {
+		ready(c);
+	}
 }
 
 static void

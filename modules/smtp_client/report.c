@@ -17,6 +17,7 @@
 #include <greenarrow/service/control.h>
 
 #define PART 256
+#define PAUSE_MS 20
 
 static const struct {
 	const char *state, *command;
@@ -72,6 +73,7 @@ struct part {			/* what one loop found */
 struct request {
 	struct ga_post post;
 	struct ga_control_call *call;
+	struct ga_timer *pause;	/* the client reads slowly */
 	unsigned at;		/* loop it is on */
 	struct part *parts;	/* one a loop */
 	struct row **order;
@@ -252,9 +254,18 @@ request_end(struct request *q)
 	ga_control_reply(q->call, o);
 	for (unsigned i = 0; i < ga_worker_count(); i++)
 		free(q->parts[i].rows);
+	ga_timer_free(q->pause);
 	free(q->parts);
 	free(q->order);
 	free(q);
+}
+
+static void
+pause_over(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	struct request *q = arg;
+
+	write_part(w, &q->post);
 }
 
 static void
@@ -272,8 +283,13 @@ write_part(struct ga_worker *w, struct ga_post *post)
 	for (size_t i = 0; i < PART && q->sent < q->n; i++)
 		json_object_array_add(list, row_json(q->order[q->sent++]));
 	json_object_object_add(part, "remote_connections", list);
-	ga_control_part(q->call, part);
-	ga_loop_post(w, &q->post);
+	if (ga_control_part(q->call, part)) {
+		ga_loop_post(w, &q->post);
+		return;
+	}
+	if (q->pause == NULL)
+		q->pause = ga_timer_new(smtpc.inst, w, pause_over, q);
+	ga_timer_arm(q->pause, PAUSE_MS, 0);
 }
 
 static void

@@ -100,9 +100,12 @@ tell_attempt(struct smtpc_conn *c, struct ga_message *m, const struct ga_ticket 
 	};
 
 	if (m != NULL) {
+		const struct ga_envelope *e = smtpc_envelope(m, t);
+
 		ev.sender = m->sender;
-		ev.recipient = m->envelopes[t->envelope].recipient;
 		ev.size = m->body_size;
+		if (e != NULL)
+			ev.recipient = e->recipient;
 	}
 	ga_run_hook(&run, GA_HOOK_attempt_done, &ev);
 }

@@ -29,7 +29,7 @@ message_size(const struct smtpc_txn *t)
 static struct ga_str
 recipient(const struct smtpc_txn *t, const struct ga_ticket *ticket)
 {
-	return t->message->envelopes[ticket->envelope].recipient;
+	return smtpc_envelope(t->message, ticket)->recipient;
 }
 
 static bool

@@ -507,11 +507,12 @@ fake_advance(uint64_t ms)
 	worker.now += ms;
 	while (again) {
 		again = false;
-		for (struct ga_timer *t = timers; t != NULL && !again; t = t->next)
+		for (struct ga_timer *t = timers; t != NULL; t = t->next)
 			if (t->at != 0 && t->at <= worker.now) {
 				t->at = 0;
 				t->fn(NULL, &worker, t->arg);
 				again = true;
+				break;
 			}
 		fake_run();
 	}
@@ -526,7 +527,9 @@ static const struct smtpc_conf defaults = { .starttls_use = true, .reuse_connect
 void
 fake_begin(void)
 {
-	memset(&fake, 0, sizeof fake);
+	memset(&fake, 0, offsetof(struct fake, results));
+	fake.nresults = 0;
+	fake.ntx = 0;
 	memset(&smtpc, 0, sizeof smtpc);
 	memset(&loop_state, 0, sizeof loop_state);
 	worker = (struct ga_worker){ .last = &worker.first, .now = 1000 };

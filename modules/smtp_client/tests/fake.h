@@ -24,8 +24,7 @@ struct fake_result {
 struct fake {
 	struct ga_settings settings;
 	/* the peer */
-	char tx[1u << 20];		/* what was sent to it and not yet looked at */
-	size_t ntx;
+	size_t ntx;			/* octets in tx */
 	size_t write_room;		/* octets the stream still takes */
 	struct ga_stream *stream;	/* open now, NULL: none */
 	unsigned connects, closes, handshakes;
@@ -43,6 +42,7 @@ struct fake {
 	/* results, in the order of coming home */
 	struct fake_result results[FAKE_TICKETS];
 	unsigned nresults;
+	char tx[1u << 20];		/* what was sent to the peer and not yet looked at */
 };
 extern struct fake fake;
 
