@@ -80,6 +80,12 @@ const struct gac_decl *gac_decl_find(const struct gac_conf *conf, const char *mo
 
 /* ---- once, unique */
 
+/* What of a statement may be repeated in a message. */
+static struct ga_str told(const struct gac_decl *d, const struct gac_stmt *s)
+{
+	return d->type == GAC_T_SECRET ? GA_STR("***") : s->written;
+}
+
 static void check_once(struct gac_conf *conf, struct ga_diag *diag, const struct gac_setting *s)
 {
 	const struct gac_part *first = s->parts;
@@ -89,8 +95,8 @@ static void check_once(struct gac_conf *conf, struct ga_diag *diag, const struct
 			continue;
 		gac_diag_error_at(diag, &p->stmt->name.pos,
 		    "%s: %s has `%.*s` already (%s); it can have one only", s->decl->field.p,
-		    gac_object_title(conf->pool, s->object), (int)first->stmt->written.n,
-		    first->stmt->written.p, first->stmt->where);
+		    gac_object_title(conf->pool, s->object), (int)told(s->decl, first->stmt).n,
+		    told(s->decl, first->stmt).p, first->stmt->where);
 	}
 }
 
@@ -117,8 +123,8 @@ static void check_unique(struct gac_conf *conf, struct ga_diag *diag, struct gac
 		return;
 	}
 	gac_diag_error_at(diag, s->last->nwords > 0 ? &s->last->words[0].pos : &s->last->name.pos,
-	    "%s: `%.*s` is taken by %s (%s)", s->decl->field.p, (int)s->last->written.n,
-	    s->last->written.p, gac_object_title(conf->pool, other->object), other->last->where);
+	    "%s: `%.*s` is taken by %s (%s)", s->decl->field.p, (int)told(s->decl, s->last).n,
+	    told(s->decl, s->last).p, gac_object_title(conf->pool, other->object), other->last->where);
 }
 
 /* ---- required */

@@ -13,18 +13,29 @@
  *  default     as it would be written in greenarrow.conf; "" = unset
  *              (flag no, numbers 0, strings and lists empty)
  *  constraint  blank separated:
- *               min=V max=V       bounds, written as a value of the type
+ *               min=V max=V       bounds, written as a value of the type; of a
+ *                                 string or secret: its length in characters
  *               oneof=a|b|c       for choice: the words, in the order of the index
- *               is=KIND           what a string (or each list item) must be:
- *                                 ip cidr hostport listen host mx_or_domain regex
- *                                 file name virtual_mta throttle_program
- *                                 throttle_template ...; a name of a context
- *                                 means "the name of such a block"
+ *               is=KIND[,KIND...] what a string (each list item, the n-th word of
+ *                                 words and of a table's row) must be; the last
+ *                                 KIND holds for all words behind it:
+ *                                 any ip cidr ipport host hostport (port may be
+ *                                 left out) host_port (may not) listen (IP:PORT)
+ *                                 mx_or_domain regex (POSIX extended) file (must
+ *                                 be readable; made absolute) name user int real
+ *                                 flag duration percent_or_int percent_or_rate
+ *                                 auto_or_int; or the name of a context, or
+ *                                 virtual_mta (ip_address, relay_server or
+ *                                 routing_rule): "the name of such a block"
  *               required          an error when a block of that context lacks it
+ *                                 and nothing that it inherits from has it
+ *               unique            no two blocks may have the same value
+ *               once              a second statement of a block must say the same
  *               repeat            may be written several times (lists accumulate)
  *               route             decides where mail goes: an error below mx: patterns
  *               restart           a change needs a restart; reload says so
- *               words=N or N-M    how many values the statement takes
+ *               words=N or N-M    how many values the statement takes (for a
+ *                                 table: each of its rows); "N-": N or more
  *  contexts    comma separated: general smtp_service ip_address relay_server
  *              routing_rule throttle_template rule throttle_program domain
  *              greenarrow_proxy proxy_server module top
@@ -56,7 +67,9 @@ typedef struct ga_str ga_c_path;	/* absolute; relative ones start at control_dir
 typedef struct ga_str ga_c_domain;	/* lower case, A-label */
 typedef unsigned ga_c_choice;		/* index into oneof= */
 typedef struct ga_strlist { const struct ga_str *v; size_t n; } ga_c_list;
-					/* comma list; repeated statements accumulate */
+					/* values with commas (or blanks) between; repeated
+					   statements accumulate; one that is written replaces
+					   the default list */
 typedef struct ga_strlist ga_c_words;	/* the blank-separated values of one statement */
 typedef struct ga_wordlists { const struct ga_strlist *v; size_t n; } ga_c_table;
 					/* repeated statements and comma items, each split
