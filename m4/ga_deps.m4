@@ -16,7 +16,7 @@ AC_CHECK_LIB([$2], [$3], [AC_SUBST([$1], ["-l$2"])],
 AC_DEFUN([GA_DEPENDENCIES], [
 GA_LIB([EV_LIBS], [ev], [ev_run], [ev.h], [libev-dev])
 GA_LIB([LTDL_LIBS], [ltdl], [lt_dladvise_init], [ltdl.h], [libltdl-dev])
-GA_PKG([GNUTLS], [gnutls >= 3.7], [libgnutls28-dev])
+GA_PKG([GNUTLS], [gnutls >= 3.7.4], [libgnutls28-dev])
 GA_PKG([JSONC], [json-c >= 0.15], [libjson-c-dev])
 # Debian's libunbound.pc requires libevent.pc, which libunbound-dev does not bring.
 GA_LIB([UNBOUND_LIBS], [unbound], [ub_resolve_async], [unbound.h], [libunbound-dev])

@@ -43,13 +43,14 @@ GA_EXPORT bool ga_cidr_match(const struct ga_cidr *, const struct ga_sockaddr *)
  * was open before stays open; those not declared again are accepted to EAGAIN
  * and closed when the reload takes effect.  False: the address cannot be bound;
  * reason has been written to err.  accepted() runs on the worker loop with the
- * fewest sessions; it owns fd (non-blocking, close-on-exec).
+ * fewest sessions; it owns fd (non-blocking, close-on-exec).  Only modules with
+ * GA_KEEP_INSTANCE listen: sockets may be under way to a loop during a reload.
  */
 typedef void ga_accept_fn(struct ga_inst *, struct ga_worker *, int fd,
     const struct ga_sockaddr *peer, const struct ga_sockaddr *local, void *arg);
 GA_EXPORT bool ga_listen(struct ga_inst *, struct ga_str address, ga_accept_fn *accepted,
     void *arg, char *err, size_t errlen);
-/* Accept no more (true) or again (false), without closing: pausing, draining. */
+/* Accept no more (true) or again (false), without closing: pausing, draining.  Any loop. */
 GA_EXPORT void ga_listen_pause(struct ga_inst *, bool);
 
 /* --- TLS credentials --- */
@@ -63,17 +64,20 @@ struct ga_tls_params {
 	struct ga_tls_server *server;	/* set: we are the server */
 	struct ga_str server_name;	/* client: SNI and name to verify; only if a host name */
 	bool verify;			/* client: require a certificate of that name */
-	struct ga_str resume_key;	/* client: sessions are resumed within this key ("" = not) */
-	uint32_t timeout_ms;
+	struct ga_str resume_key;	/* client: sessions are resumed within this key ("" = not),
+					   server_name and verify */
+	uint32_t timeout_ms;		/* of the handshake; 0 = 60 s */
+	struct ga_str alpn;		/* client: protocol to agree on; server: the only one taken
+					   when the client names any ("" = none) */
 };
 
 /* --- streams --- */
 struct ga_stream;
 struct ga_stream_info {
 	struct ga_sockaddr local, remote;
-	bool tls, tls_verified, tls_resumed;
+	bool tls, tls_verified, tls_resumed;	/* verified: only when it was asked for */
 	char tls_version[16];		/* "TLS1.3" */
-	char tls_cipher[64];
+	char tls_cipher[64];		/* "TLS_AES_256_GCM_SHA384" */
 	char tls_peer[128];		/* subject's name, escaped */
 	char tls_verify_error[160];	/* why tls_verified is false */
 };
@@ -105,13 +109,18 @@ GA_EXPORT struct ga_stream *ga_stream_fd(struct ga_worker *, int fd,
     const struct ga_sockaddr *peer, const struct ga_sockaddr *local) GA_NODISCARD;
 /*
  * read:   octets, 0 at the peer's end, -EAGAIN, or another -errno (TLS errors: -EPROTO)
- * writev: octets taken (may be fewer), -EAGAIN, or another -errno
+ * writev: octets taken (may be fewer), -EAGAIN, or another -errno; what was taken
+ *         goes out without further calls
  * want:   GA_READ and/or GA_WRITE; level triggered (also when octets lie decrypted
  *         inside TLS); 0 = no events
- * starttls: handshake; ends in tls_done on the loop; octets that the stream has
- *         read but not delivered before it are an error (plaintext injection)
+ * starttls: handshake; ends in tls_done on the loop, never inside the call.  What the
+ *         peer sends after this point must be TLS; the caller checks that its own
+ *         buffer is empty (plaintext injection)
  * save:   tells a transport that the session is idle and may be shared; false = keep it
- * close:  frees the stream; abort = RST, no TLS close_notify
+ * close:  frees the stream; abort = RST, no TLS close_notify.  Allowed in ready and
+ *         tls_done
+ * TLS is 1.2 or 1.3, without renegotiation.  Once it has ended, by the peer's
+ * close_notify or by an error, nothing more is read or written.
  */
 static inline ssize_t ga_stream_read(struct ga_stream *s, void *p, size_t n)
 { return s->ops->read(s, p, n); }
