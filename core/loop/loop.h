@@ -40,9 +40,10 @@ struct gac_entered {
 struct gac_entered gac_loop_enter(struct ga_worker *, const void *fn);
 void gac_loop_leave(struct ga_worker *, struct gac_entered outer);
 #define GAC_CALL(worker, fn, ...) do {						\
-	struct gac_entered outer_ = gac_loop_enter((worker), (const void *)(fn));	\
+	struct ga_worker *worker_ = (worker);	/* what it is read from may be freed by fn */	\
+	struct gac_entered outer_ = gac_loop_enter(worker_, (const void *)(fn));	\
 	(fn)(__VA_ARGS__);							\
-	gac_loop_leave((worker), outer_);					\
+	gac_loop_leave(worker_, outer_);					\
 } while (0)
 
 /* Frees every timer and watcher of the instance on this loop. */
