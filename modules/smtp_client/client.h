@@ -194,7 +194,8 @@ struct smtpc_conn {
 	bool write_failed;		/* what the peer said before is still to be read */
 	bool given_up;			/* all hosts failed; the message is still being read */
 	struct ga_reply_parser reply;
-	struct ga_post later;		/* fails a connection that could not even begin */
+	struct ga_post later;		/* what may not be done inside a call */
+	bool posted;			/* it is on its way */
 	char why[400];			/* last reason a host was given up: text, */
 	char why_enhanced[12];
 	unsigned why_code;		/* and the reply it was, 0 = none */
@@ -270,6 +271,8 @@ void smtpc_conn_lost(struct smtpc_conn *, const char *enhanced, bool network,
     const char *fmt, ...) GA_PRINTF(4, 5);
 /* All hosts failed, or there is none: the tickets are deferred with the last reason. */
 void smtpc_give_up(struct smtpc_conn *);
+/* Choose the next batch in another turn of the loop, not in this call. */
+void smtpc_next_later(struct smtpc_conn *);
 /* Connect to the same address again (in clear). */
 void smtpc_conn_retry_clear(struct smtpc_conn *);
 /* The time is over: tickets are recalled, or deferred when their dot is out. */

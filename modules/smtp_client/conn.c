@@ -503,10 +503,22 @@ explain_no_target(struct smtpc_conn *c)
 }
 
 static void
-gave_up_later(struct ga_worker *w, struct ga_post *post)
+later(struct smtpc_conn *c, void (*fn)(struct ga_worker *, struct ga_post *))
+{
+	if (c->posted)
+		return;
+	c->posted = true;
+	c->later.fn = fn;
+	smtpc_conn_ref(c);
+	ga_loop_post(c->loop->worker, &c->later);
+}
+
+static void
+give_up_now(struct ga_worker *w, struct ga_post *post)
 {
 	struct smtpc_conn *c = GA_CONTAINER(post, struct smtpc_conn, later);
 
+	c->posted = false;
 	if (c->state != SMTPC_CLOSED) {
 		if (c->loop->draining)
 			smtpc_conn_abort(c);
@@ -516,13 +528,23 @@ gave_up_later(struct ga_worker *w, struct ga_post *post)
 	smtpc_conn_unref(c);
 }
 
-/* open() may not end in closed(): what fails at once fails by a post. */
 static void
-fail_later(struct smtpc_conn *c)
+next_now(struct ga_worker *w, struct ga_post *post)
 {
-	smtpc_conn_ref(c);
-	c->later.fn = gave_up_later;
-	ga_loop_post(c->loop->worker, &c->later);
+	struct smtpc_conn *c = GA_CONTAINER(post, struct smtpc_conn, later);
+
+	c->posted = false;
+	if (c->state == SMTPC_PREPARE && c->txn.first == NULL)
+		smtpc_txn_next(c);
+	smtpc_conn_unref(c);
+}
+
+void
+smtpc_next_later(struct smtpc_conn *c)
+{
+	smtpc_enter(c, SMTPC_PREPARE);
+	smtpc_deadline(c, 0);
+	later(c, next_now);
 }
 
 static void
@@ -552,8 +574,9 @@ smtpc_conn_open(struct smtpc_loop *l, struct ga_group *group, struct ga_batch ba
 	smtpc_enter(c, SMTPC_CONNECTING);
 	smtpc_prepare(c, batch);
 	choose_targets(c);
+	/* open() may not end in closed(): what fails at once fails by a post. */
 	if (l->draining || c->ntargets == 0)
-		fail_later(c);
+		later(c, give_up_now);
 	else
 		connect_next(c);
 }
@@ -632,7 +655,7 @@ smtpc_conn_failed(struct smtpc_conn *c, const struct smtpc_verdict *v)
 	case SMTPC_PREPARE:
 	case SMTPC_RSET:
 	case SMTPC_MAIL:
-		if (c->reused)
+		if (c->reused && c->txn.first != NULL)
 			smtpc_conn_again(c);
 		else
 			smtpc_host_failed(c, v);

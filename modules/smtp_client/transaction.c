@@ -174,7 +174,9 @@ smtpc_txn_begin(struct smtpc_conn *c)
 	t->accepted = t->rcpt_ok = 0;
 	t->cur = t->first;
 	if (t->first == NULL || t->first->result != GA_RESULT_NONE) {
-		finish(c);
+		/* nobody to ask; many such in a row must not nest */
+		smtpc_results_end(c);
+		smtpc_next_later(c);
 		return;
 	}
 	t->grouped = (c->offer.ext & SMTPC_PIPELINING) != 0;

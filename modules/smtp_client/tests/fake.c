@@ -19,6 +19,7 @@ struct ga_worker { struct ga_post *first, **last; uint64_t now; };
 struct ga_timer { struct ga_timer *next; ga_timer_fn *fn; void *arg; uint64_t at; };
 struct ga_group { int unused; };
 
+
 struct fake fake;
 static struct ga_worker worker;
 static struct ga_group group;
@@ -106,15 +107,66 @@ const struct ga_plan *ga_settings_plan(const struct ga_settings *s) { return &s-
 enum ga_verdict
 ga_run_hook(struct ga_run *run, enum ga_hook_id hook, const void *event)
 {
-	return GA_PASS;
+	must(hook == GA_HOOK_outgoing, "a hook that nobody wants is run");
+	fake.asked++;
+	snprintf(run->reply.text, sizeof run->reply.text, "no");
+	if (fake.verdict == GA_SUSPENDED_)
+		fake.suspended = run;
+	return fake.verdict;
 }
 
-void ga_run_cancel(struct ga_run *run, enum ga_why why) { }
-bool ga_run_busy(const struct ga_run *run) { return false; }
-struct ga_content *ga_content_new(struct ga_body *b, uint32_t n) { return NULL; }
-void ga_content_free(struct ga_content *c) { }
-bool ga_content_changed(const struct ga_content *c) { return false; }
-struct ga_body *ga_content_body(struct ga_content *c, uint32_t *n) { return NULL; }
+void
+fake_hook(enum ga_verdict v, const char *edited)
+{
+	fake.settings.plan.hooks[GA_HOOK_outgoing] = (const void *)&fake;
+	fake.verdict = v;
+	fake.edited = edited;
+}
+
+void
+fake_answer(enum ga_verdict v)
+{
+	struct ga_run *run = fake.suspended;
+
+	fake.suspended = NULL;
+	run->done(run, v, run->arg);
+	fake_run();
+}
+
+void
+ga_run_cancel(struct ga_run *run, enum ga_why why)
+{
+	must(run == fake.suspended, "a question that is not open is cancelled");
+	fake.suspended = NULL;
+	fake.cancelled++;
+}
+
+bool ga_run_busy(const struct ga_run *run) { return run == fake.suspended; }
+
+struct ga_content *
+ga_content_new(struct ga_body *b, uint32_t header_size)
+{
+	return (void *)ga_body_ref(b);
+}
+
+void
+ga_content_free(struct ga_content *c)
+{
+	if (c != NULL)
+		ga_body_unref((void *)c);
+}
+
+bool ga_content_changed(const struct ga_content *c) { return fake.edited != NULL; }
+
+struct ga_body *
+ga_content_body(struct ga_content *c, uint32_t *header_size)
+{
+	struct ga_body *b = ga_body_new();
+
+	ga_body_append(b, fake.edited, strlen(fake.edited));
+	return b;
+}
+
 void ga_control_register(struct ga_inst *i, const char *c, const char *h, ga_control_fn *f, void *a) { }
 void ga_control_reply(struct ga_control_call *c, struct json_object *o) { }
 bool ga_control_part(struct ga_control_call *c, struct json_object *o) { return true; }

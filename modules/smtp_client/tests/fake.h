@@ -39,6 +39,11 @@ struct fake {
 	unsigned dones;			/* asked */
 	struct ga_body *spooled;	/* what read and read_body give */
 	unsigned reads, piece_reads;
+	/* hook outgoing, when fake_hook() was called */
+	enum ga_verdict verdict;
+	unsigned asked, cancelled;
+	const char *edited;		/* what it makes of the message; NULL: nothing */
+	struct ga_run *suspended;
 	/* results, in the order of coming home */
 	struct fake_result results[FAKE_TICKETS];
 	unsigned nresults;
@@ -70,6 +75,8 @@ void fake_says(const char *text);
 void fake_says_n(const char *p, size_t n);
 void fake_eof(void);
 void fake_tls(const char *err);		/* the handshake ends */
+void fake_hook(enum ga_verdict, const char *edited);
+void fake_answer(enum ga_verdict);	/* to the suspended question */
 void fake_durable(void);		/* all DONEs are durable */
 /* What was sent since the last look: must be this. */
 void fake_expect(const char *text);

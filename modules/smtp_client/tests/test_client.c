@@ -748,6 +748,78 @@ test_a_family_without_source_is_left_out_when_the_other_has_one(void **state)
 	ga_route_unref(r);
 }
 
+static void
+test_outgoing_edits_what_is_sent(void **state)
+{
+	fake_hook(GA_PASS, "Edited: yes\r\n\r\n");
+	open_to(1, 1);
+	session(PIPES);
+	fake_says(TO_DATA);
+	fake_expect(GROUP "Edited: yes\r\n\r\n.\r\n");
+	assert_int_equal(fake.asked, 1);
+}
+
+static void
+test_outgoing_rejects_before_anything_is_sent(void **state)
+{
+	fake_hook(GA_REJECT, NULL);
+	open_to(1, 2);
+	assert_int_equal(fake.nresults, 2);
+	result_is(0, GA_RESULT_FAILURE, 0, "5.7.1");
+	session(PIPES);
+	fake_expect("QUIT\r\n");
+}
+
+static void
+test_outgoing_takes_its_time(void **state)
+{
+	fake_hook(GA_SUSPENDED_, "Edited: yes\r\n\r\n");
+	open_to(1, 1);
+	session(PIPES);
+	assert_false(fake_sent_anything());
+	fake_answer(GA_PASS);
+	fake_expect(GROUP);
+}
+
+static void
+test_outgoing_is_told_when_the_connection_is_gone(void **state)
+{
+	fake_hook(GA_SUSPENDED_, NULL);
+	open_to(1, 1);
+	fake_refuse();
+	assert_int_equal(fake.cancelled, 1);
+	result_is(0, GA_RESULT_DEFERRAL, 0, "4.4.1");
+}
+
+static void
+test_a_large_message_is_read_whole_for_outgoing(void **state)
+{
+	char *body = large(12 * 30000);
+
+	fake_hook(GA_PASS, "Short: yes\r\n\r\n");
+	open_body(body, false);
+	session(PIPES);
+	fake_says(TO_DATA);
+	fake_expect(GROUP "Short: yes\r\n\r\n.\r\n");
+	assert_int_equal(fake.piece_reads, 0);
+	free(body);
+}
+
+static void
+test_messages_refused_here_one_after_another_keep_the_connection(void **state)
+{
+	fake.settings.conf.reuse_connections = true;
+	open_to(1, 1);
+	session("250-mx0\r\n250 SIZE 20\r\n");
+	result_is(0, GA_RESULT_FAILURE, 0, "5.3.4");
+	for (int i = 0; i < 10; i++)
+		more_for("y.example", true);
+	assert_int_equal(fake.nresults, 11);
+	assert_false(fake_sent_anything());
+	assert_int_equal(fake.connects, 1);
+	assert_int_equal(atomic_load(&smtpc.saved), 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int
@@ -795,6 +867,12 @@ main(void)
 		TEST(test_a_stop_lets_a_transaction_finish),
 		TEST(test_at_the_deadline_the_unsent_is_recalled_and_the_sent_deferred),
 		TEST(test_close_idle_makes_room),
+		TEST(test_outgoing_edits_what_is_sent),
+		TEST(test_outgoing_rejects_before_anything_is_sent),
+		TEST(test_outgoing_takes_its_time),
+		TEST(test_outgoing_is_told_when_the_connection_is_gone),
+		TEST(test_a_large_message_is_read_whole_for_outgoing),
+		TEST(test_messages_refused_here_one_after_another_keep_the_connection),
 		TEST(test_equal_preferences_are_shuffled_and_others_kept_in_order),
 		TEST(test_a_family_without_source_is_left_out_when_the_other_has_one),
 	};
