@@ -106,10 +106,9 @@ helo(struct smtpc_conn *c, enum smtpc_kind kind)
 static struct ga_str
 server_name(const struct smtpc_conn *c)
 {
-	struct ga_str name = ga_str_c(c->mx);
+	struct ga_str name = ga_str_c(c->mx), clean;
 	struct ga_sockaddr address;
 	char host[256];
-	struct ga_str clean;
 
 	if (ga_sockaddr_parse(&address, name, 25) ||
 	    !ga_mail_domain(name, host, sizeof host, &clean))
@@ -151,15 +150,12 @@ starttls(struct smtpc_conn *c, enum smtpc_kind kind)
 void
 smtpc_session_tls_done(struct smtpc_conn *c, const char *err)
 {
-	char text[300];
-
 	if (err == NULL) {
 		c->tls = true;
 		c->offer = (struct smtpc_offer){ 0 };
 		command(c, SMTPC_EHLO, "EHLO", helo_name(c));
 	} else if (c->conf->starttls_require) {
-		snprintf(text, sizeof text, "TLS handshake failed: %s", err);
-		host_unfit(c, "4.7.5", text);
+		host_unfit(c, "4.7.5", err);
 	} else {
 		smtpc_conn_retry_clear(c);
 	}

@@ -173,36 +173,6 @@ bool ga_control_part(struct ga_control_call *c, struct json_object *o) { return 
 bool ga_control_gone(const struct ga_control_call *c) { return false; }
 void ga_status_register(struct ga_inst *i, ga_status_fn *f) { }
 
-/* --- addresses, IPv4 only --- */
-
-static const struct sockaddr_in *
-in4(const struct ga_sockaddr *a)
-{
-	return (const struct sockaddr_in *)(const void *)&a->u.ss;
-}
-
-const char *
-ga_sockaddr_text(const struct ga_sockaddr *a, bool port, char buf[GA_SOCKADDR_TEXT])
-{
-	char ip[INET_ADDRSTRLEN];
-
-	inet_ntop(AF_INET, &in4(a)->sin_addr, ip, sizeof ip);
-	if (port)
-		snprintf(buf, GA_SOCKADDR_TEXT, "%s:%u", ip, ntohs(in4(a)->sin_port));
-	else
-		snprintf(buf, GA_SOCKADDR_TEXT, "%s", ip);
-	return buf;
-}
-
-bool ga_sockaddr_parse(struct ga_sockaddr *a, struct ga_str s, uint16_t port) { return false; }
-uint16_t ga_sockaddr_port(const struct ga_sockaddr *a) { return ntohs(in4(a)->sin_port); }
-
-bool
-ga_sockaddr_equal(const struct ga_sockaddr *a, const struct ga_sockaddr *b, bool port)
-{
-	return in4(a)->sin_addr.s_addr == in4(b)->sin_addr.s_addr;
-}
-
 /* --- routes and tickets --- */
 
 struct ga_route *ga_route_ref(struct ga_route *r) { r->refs++; return r; }
