@@ -59,5 +59,6 @@ smtpd_cmd_unsupported(struct smtpd_session *s, struct ga_str arg)
 void
 smtpd_cmd_http(struct smtpd_session *s, struct ga_str arg)
 {
+	smtpd_flush(s);		/* what was said before */
 	smtpd_abort(s);
 }

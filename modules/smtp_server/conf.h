@@ -13,7 +13,7 @@
 enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 
 #define SMTPD_DIRECTIVES(X)							\
-	X(list, listen, "", "is=listen repeat", "smtp_service",			\
+	X(list, listen, "", "is=listen repeat required", "smtp_service",			\
 	    "addresses to accept SMTP on, each with its port") \
 	X(list, tls_certificate_files, "", "is=file", "smtp_service",		\
 	    "certificate chain and private key, PEM: with them STARTTLS is offered") \

@@ -46,20 +46,32 @@ store(void *arg, const char *p, size_t n)
 		ga_body_append(s->txn->body, p, n);
 }
 
-static void
-judge(struct smtpd_session *s)
+/* What is wrong with the text goes before any other reason, and in this order, however
+ * the text was cut on its way. */
+static enum smtpd_refusal
+wrong_text(const struct smtpd_session *s)
 {
 	const struct smtpd_scan *f = &s->scan;
 	const struct smtpd_conf *conf = s->gen->conf;
 
 	if (f->nul)
-		smtpd_refuse_message(s, REFUSE_NUL);
-	else if ((f->bare_cr || f->bare_lf) && !f->normalize)
-		smtpd_refuse_message(s, REFUSE_BARE);
-	else if (f->received > (uint64_t)conf->received_max)
-		smtpd_refuse_message(s, REFUSE_LOOP);
-	else if (f->header_size > conf->max_header_size)
-		smtpd_refuse_message(s, REFUSE_HEADER);
+		return REFUSE_NUL;
+	if ((f->bare_cr || f->bare_lf) && !f->normalize)
+		return REFUSE_BARE;
+	if (f->received > (uint64_t)conf->received_max)
+		return REFUSE_LOOP;
+	return f->header_size > conf->max_header_size ? REFUSE_HEADER : REFUSE_NOT;
+}
+
+static void
+judge(struct smtpd_session *s)
+{
+	enum smtpd_refusal why = wrong_text(s);
+
+	if (why == REFUSE_NOT)
+		return;
+	smtpd_refuse_message(s, why);
+	s->refusal = why;
 }
 
 /* --- waiting for room --- */

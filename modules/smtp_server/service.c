@@ -48,10 +48,7 @@ gen_new(struct smtpd_service *service, struct ga_snapshot *snapshot,
 	g->service = service;
 	g->snapshot = ga_snapshot_ref(snapshot);
 	g->settings = ga_snapshot_object(snapshot, block);
-	g->plan = ga_settings_plan(g->settings);
 	g->conf = ga_settings_conf(g->settings, "smtp_server");
-	g->content_hooks = GA_WANTED(g->plan, header) || GA_WANTED(g->plan, body) ||
-	    GA_WANTED(g->plan, eom);
 	return g;
 }
 
@@ -129,11 +126,6 @@ gen_listen(struct smtpd_gen *g, ga_accept_fn *accepted)
 {
 	const struct ga_strlist *list = &g->conf->listen;
 
-	if (list->n == 0) {
-		ga_log(g->service->inst, GA_ERR, "GA-SMTPD-0005",
-		    "smtp_service %s: says nowhere to listen", g->service->name);
-		return false;
-	}
 	for (size_t i = 0; i < list->n; i++)
 		if (!listen_on(g->service, list->v[i], accepted))
 			return false;
@@ -183,12 +175,23 @@ smtpd_services_stage(struct ga_inst *inst, struct smtpd_service **list,
 	return true;
 }
 
+/* Not earlier: the plan is of all modules, also of those that come up after us. */
+static void
+gen_plan(struct smtpd_gen *g)
+{
+	g->plan = ga_settings_plan(g->settings);
+	g->content_hooks = GA_WANTED(g->plan, header) || GA_WANTED(g->plan, body) ||
+	    GA_WANTED(g->plan, eom);
+}
+
 void
 smtpd_services_apply(struct smtpd_service *list)
 {
 	for (struct smtpd_service *s = list; s != NULL; s = s->next) {
 		pthread_mutex_lock(&s->lock);
 		if (s->staged != NULL || !s->declared) {
+			if (s->staged != NULL)
+				gen_plan(s->staged);
 			replace(&s->gen, s->staged);
 			s->staged = NULL;
 		}

@@ -160,7 +160,7 @@ ask_connect(struct smtpd_session *s, const struct ga_sockaddr *local)
 
 void
 smtpd_session_new(struct smtpd_worker *w, struct smtpd_gen *gen, struct smtpd_client *client,
-    int fd, const struct ga_sockaddr *peer, const struct ga_sockaddr *local, bool relays)
+    struct ga_stream *stream, const struct ga_sockaddr *peer, const struct ga_sockaddr *local, bool relays)
 {
 	static atomic_ullong last_id;
 	struct smtpd_session *s = ga_xcalloc(1, sizeof *s);
@@ -174,7 +174,7 @@ smtpd_session_new(struct smtpd_worker *w, struct smtpd_gen *gen, struct smtpd_cl
 	s->peer = *peer;
 	ga_sockaddr_text(peer, false, s->peer_text);
 	s->relays = relays;
-	s->stream = ga_stream_fd(w->loop, fd, peer, local);
+	s->stream = stream;
 	s->stream->ready = smtpd_ready;
 	s->stream->tls_done = smtpd_tls_done;
 	s->stream->arg = s;

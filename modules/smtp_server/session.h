@@ -50,7 +50,7 @@ enum smtpd_state {
 	S_COUNT_
 };
 
-/* Why a message will be refused once its end has come; the first reason counts. */
+/* Why a message will be refused once its end has come. */
 enum smtpd_refusal {
 	REFUSE_NOT = 0,
 	REFUSE_SIZE, REFUSE_HEADER, REFUSE_NUL, REFUSE_BARE, REFUSE_LOOP,
@@ -142,7 +142,7 @@ struct smtpd_worker {
 
 /* session.c */
 void smtpd_session_new(struct smtpd_worker *, struct smtpd_gen *, struct smtpd_client *,
-    int fd, const struct ga_sockaddr *peer, const struct ga_sockaddr *local, bool relays);
+    struct ga_stream *, const struct ga_sockaddr *peer, const struct ga_sockaddr *local, bool relays);
 void smtpd_enter_state(struct smtpd_session *, enum smtpd_state);
 void smtpd_enter(struct smtpd_session *);
 void smtpd_leave(struct smtpd_session *);

@@ -26,10 +26,8 @@ struct smtp_server {
 };
 
 static void
-turn_away(struct smtpd_worker *w, int fd, const struct ga_sockaddr *peer,
-    const struct ga_sockaddr *local, const char *why)
+turn_away(struct smtpd_worker *w, struct ga_stream *stream, const char *why)
 {
-	struct ga_stream *stream = ga_stream_fd(w->loop, fd, peer, local);
 	struct ga_pool *pool = ga_pool_new(256);
 	struct ga_str text = ga_fmt(pool, "421 %.5s %s%s\r\n", why, ga_hostname(), why + 5);
 	struct iovec v = { .iov_base = (void *)(uintptr_t)text.p, .iov_len = text.n };
@@ -81,11 +79,11 @@ accepted(struct ga_inst *inst, struct ga_worker *loop, int fd, const struct ga_s
 	why = take_slot(w, g, peer, relays, &client);
 	if (why != NULL) {
 		atomic_fetch_add(&service->count.refused, 1);
-		turn_away(w, fd, peer, local, why);
+		turn_away(w, ga_stream_fd(loop, fd, peer, local), why);
 		smtpd_gen_unref(g);
 		return;
 	}
-	smtpd_session_new(w, g, client, fd, peer, local, relays);
+	smtpd_session_new(w, g, client, ga_stream_fd(loop, fd, peer, local), peer, local, relays);
 }
 
 /* --- status --- */
@@ -140,11 +138,8 @@ stage_current(struct ga_inst *inst)
 static bool
 server_init(struct ga_inst *inst, const void *conf)
 {
-	struct smtp_server *m = ga_inst_state(inst);
-
 	if (!stage_current(inst))
 		return false;
-	smtpd_services_apply(m->services);
 	ga_status_register(inst, status);
 	return true;
 }
@@ -152,8 +147,10 @@ server_init(struct ga_inst *inst, const void *conf)
 static bool
 server_start(struct ga_inst *inst, struct ga_worker *loop)
 {
+	struct smtp_server *m = ga_inst_state(inst);
 	struct smtpd_worker *w = ga_worker_state(inst, loop);
 
+	smtpd_services_apply(m->services);
 	w->inst = inst;
 	w->loop = loop;
 	w->intake = ga_service_get(GA_INTAKE_SERVICE, GA_INTAKE_VERSION);

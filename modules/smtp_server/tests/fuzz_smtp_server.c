@@ -1,0 +1,129 @@
+/*
+ * fuzz_smtp_server.c - any octets from a client.
+ *
+ * What must hold: replies are lines of RFC 5321; nothing that only looks like the end
+ * of data begins a transaction; what is stored has no NUL and no CR or LF alone; how the
+ * octets are cut makes no difference, but where a client is refused for not waiting; and
+ * when it has gone everything it used has come back (world_disconnect).
+ */
+#include "../../../tests/fuzz/fuzz.h"
+#include "world.h"
+
+#define BEGIN "EHLO c.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
+
+static const struct fuzz_input inputs[] = {
+	FUZZ_INPUT(BEGIN "Subject: hi\r\n\r\n..dot\r\n.\r\nQUIT\r\n"),
+	FUZZ_INPUT(BEGIN "a\n.\r\nMAIL FROM:<evil@example.org>\r\n.\r\nNOOP\r\n"),
+	FUZZ_INPUT("HELO [192.0.2.1]\r\nMAIL FROM:<> \r\nRCPT TO:<postmaster>\r\nRSET\r\nVRFY x\r\n"),
+	FUZZ_INPUT("EHLO c\r\nSTARTTLS\r\nEHLO d\r\nMAIL FROM:<\"a b\"@x.example> SIZE=10 BODY=7BIT\r\n"
+	    "RCPT TO:<@h.example:c@[192.0.2.9]>\r\nDATA\r\n.\r\n"),
+	FUZZ_INPUT(BEGIN "Received: a\r\nReceived: b\r\nReceived: c\r\n\r\n.\r\nGET / HTTP/1.0\r\n"),
+};
+
+struct result {
+	char *said;
+	size_t messages;
+	uint32_t hash;
+};
+
+static struct world *world;
+
+static void
+check_replies(const char *p)
+{
+	while (*p != '\0') {
+		const char *end = strstr(p, "\r\n");
+
+		FUZZ_CHECK(end != NULL && end - p >= 4 && end - p <= 510);
+		FUZZ_CHECK(strchr("2345", p[0]) != NULL && (p[3] == ' ' || p[3] == '-'));
+		for (; p < end; p++)
+			FUZZ_CHECK((unsigned char)*p >= 32 && (unsigned char)*p < 127);
+		p = end + 2;
+	}
+}
+
+static void
+check_text(struct ga_str t)
+{
+	for (size_t i = 0; i < t.n; i++) {
+		FUZZ_CHECK(t.p[i] != '\0');
+		FUZZ_CHECK(t.p[i] != '\n' || (i > 0 && t.p[i - 1] == '\r'));
+		FUZZ_CHECK(t.p[i] != '\r' || (i + 1 < t.n && t.p[i + 1] == '\n'));
+	}
+}
+
+/* Our Received field holds the time. */
+static struct ga_str
+after_trace(struct ga_str t)
+{
+	size_t at = 0;
+
+	do
+		at = (size_t)((const char *)memchr(t.p + at, '\n', t.n - at) - t.p) + 1;
+	while (at < t.n && t.p[at] == '\t');
+	return (struct ga_str){ t.p + at, t.n - at };
+}
+
+/* How often the octets that end a message, and no others, are in the input. */
+static size_t
+ends_in(const uint8_t *p, size_t n)
+{
+	size_t ends = 0;
+
+	for (size_t i = 0; i + 3 <= n; i++)
+		if (memcmp(p + i, ".\r\n", 3) == 0 &&
+		    (i >= 2 && p[i - 2] == '\r' && p[i - 1] == '\n'))
+			ends++;
+	return ends;
+}
+
+static struct result
+run(const uint8_t *data, size_t n, size_t piece)
+{
+	struct result r = { .hash = 0 };
+
+	world->nmessages = 0;
+	world->last_id = 0;
+	world->piece = piece;
+	world_connect(world);
+	world_send(world, (const char *)data, n);
+	world_disconnect(world);
+	FUZZ_CHECK(!world->connected && world->worker->nsessions == 0);
+	FUZZ_CHECK(world->reserved == 0 && world->uploads == 0 && world->waiting == NULL);
+	r.said = strdup(world_heard(world));
+	r.messages = world->nmessages;
+	for (size_t i = 0; i < r.messages && i < WORLD_MESSAGES; i++) {
+		struct ga_str t = world->messages[i].text;
+
+		check_text(t);
+		r.hash = r.hash * 31 + ga_str_hash(after_trace(t), false);
+	}
+	ga_pool_reset(world->pool);
+	return r;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct result whole, cut;
+
+	if (world == NULL) {
+		world = world_new("max_message_size 100KiB\nreceived_max 2");
+		world->gen->tls = (struct ga_tls_server *)(void *)world;
+	}
+	whole = run(data, n, SIZE_MAX);
+	check_replies(whole.said);
+	FUZZ_CHECK(whole.messages <= ends_in(data, n));
+	cut = run(data, n, 1 + n % 7);
+	check_replies(cut.said);
+	if (strstr(whole.said, "421 4.5.0") == NULL && strstr(whole.said, "554 5.5.1 C") == NULL &&
+	    strstr(cut.said, "421 4.5.0") == NULL && strstr(cut.said, "554 5.5.1 C") == NULL) {
+		FUZZ_CHECK(whole.messages == cut.messages && whole.hash == cut.hash);
+		FUZZ_CHECK(strcmp(whole.said, cut.said) == 0);
+	}
+	free(whole.said);
+	free(cut.said);
+	return 0;
+}
+
+FUZZ_MAIN(inputs);
