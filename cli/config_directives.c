@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,12 @@ static const char *type_text(struct ga_pool *pool, const struct gac_decl *d)
 	return text;
 }
 
+/* The help as the beginning of a sentence. */
+static const char *help_text(struct ga_pool *pool, const struct gac_decl *d)
+{
+	return ga_fmt(pool, "%c%s", toupper((unsigned char)d->help[0]), d->help[0] == '\0' ? "" : d->help + 1).p;
+}
+
 static const char *limits_text(struct ga_pool *pool, const struct gac_decl *d)
 {
 	if (d->has_min && d->has_max)
@@ -131,8 +138,8 @@ static void print_text(struct ga_pool *pool, const struct gac_conf_module *m)
 		const struct gac_decl *d = &m->decls[i];
 		const char *notes = notes_text(pool, d);
 
-		printf("  %s %s\n      %s.\n      In %s%s%s.\n", d->field.p, type_text(pool, d), d->help,
-		    gac_context_names(pool, d->contexts), notes[0] != '\0' ? "; " : "", notes);
+		printf("  %s %s\n      %s.\n      Context: %s%s%s.\n", d->field.p, type_text(pool, d),
+		    help_text(pool, d), gac_context_names(pool, d->contexts), notes[0] != '\0' ? "; " : "", notes);
 	}
 	printf("\n");
 }
@@ -161,8 +168,8 @@ static void print_man(struct ga_pool *pool, const struct gac_conf_module *m)
 		printf(".It Ic %s Ar ", d->field.p);
 		print_roff(type_text(pool, d));
 		printf("\n");
-		print_roff(d->help);
-		printf(".\nIn\n");
+		print_roff(help_text(pool, d));
+		printf(".\n.br\nContext:\n");
 		print_roff(ga_fmt(pool, "%s%s%s.\n", gac_context_names(pool, d->contexts),
 		    notes[0] != '\0' ? "; " : "", notes).p);
 	}

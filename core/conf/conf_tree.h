@@ -113,7 +113,7 @@ struct ga_object *gac_object_find(const struct gac_conf *, unsigned contexts, st
 /* The setting in force for a list of blocks, then module, general, top; NULL: the default. */
 const struct gac_setting *gac_lookup(const struct gac_conf *, const struct gac_decl *,
     const struct ga_object *const *blocks, size_t n);
-/* "ip_address ip-1", "general" */
+/* "ip_address ip-1", "general", "domain example.com of ip_address ip-1" */
 const char *gac_object_title(struct ga_pool *, const struct ga_object *);
 
 #endif

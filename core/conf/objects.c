@@ -95,8 +95,9 @@ const char *gac_object_title(struct ga_pool *pool, const struct ga_object *o)
 {
 	if (o->context->id == GAC_CTX_TOP)
 		return "the top level";
-	return ga_fmt(pool, "%s%s%.*s", o->context->name, o->name.n > 0 ? " " : "",
-	    (int)o->name.n, o->name.p).p;
+	return ga_fmt(pool, "%s%s%.*s%s%s", o->context->name, o->name.n > 0 ? " " : "",
+	    (int)o->name.n, o->name.p, o->parent != NULL ? " of " : "",
+	    o->parent != NULL ? gac_object_title(pool, o->parent) : "").p;
 }
 
 /* ---- what stands behind the name of a block */

@@ -182,7 +182,7 @@ static void test_wrong_context_says_where(void **state)
 	expect("general {\n  listen 127.0.0.1:25\n}\n", "4:3: listen stands in smtp_service, not in general\n");
 	expect("general {\n rule x {\n }\n}\n", "4:2: a rule block stands in throttle_template, not in general\n");
 	expect("ip_address i {\n  smtp_source 127.0.0.1 a.example\n  domain x.example {\n    mta_id 1\n  }\n}\n",
-	    "6:5: mta_id stands in ip_address, relay_server or routing_rule, not in domain x.example\n");
+	    "6:5: mta_id stands in ip_address, relay_server or routing_rule, not in domain x.example of ip_address i\n");
 }
 
 static void test_values_name_type_and_bounds(void **state)
