@@ -16,6 +16,7 @@
 static pthread_rwlock_t current_lock = PTHREAD_RWLOCK_INITIALIZER;
 static struct ga_snapshot *current;
 static uint64_t last_number;
+static __thread struct ga_snapshot *coming;
 
 /* ---- making */
 
@@ -104,10 +105,17 @@ struct ga_snapshot *ga_snapshot_current(void)
 {
 	struct ga_snapshot *snap;
 
+	if (coming != NULL)
+		return ga_snapshot_ref(coming);
 	pthread_rwlock_rdlock(&current_lock);
 	snap = ga_snapshot_ref(current);
 	pthread_rwlock_unlock(&current_lock);
 	return snap;
+}
+
+void gac_snapshot_coming(struct ga_snapshot *snap)
+{
+	coming = snap;
 }
 
 void gac_snapshot_publish(struct ga_snapshot *snap)
@@ -132,6 +140,11 @@ uint64_t ga_snapshot_number(const struct ga_snapshot *snap)
 const struct gac_conf *gac_snapshot_conf(const struct ga_snapshot *snap)
 {
 	return snap->conf;
+}
+
+void *gac_snapshot_ctx(const struct ga_snapshot *snap)
+{
+	return snap->ctx;
 }
 
 size_t gac_snapshot_distinct(const struct ga_snapshot *snap)

@@ -47,7 +47,15 @@ struct ga_snapshot *gac_snapshot_new(struct gac_conf *, const struct gac_snapsho
  */
 void gac_snapshot_publish(struct ga_snapshot *);
 
+/*
+ * On this thread ga_snapshot_current() means that one, until NULL: while check,
+ * init and reload of modules run for a configuration that is not in force yet.
+ */
+void gac_snapshot_coming(struct ga_snapshot *);
+
 const struct gac_conf *gac_snapshot_conf(const struct ga_snapshot *);
+/* options.ctx: the generation of instances that goes with it. */
+void *gac_snapshot_ctx(const struct ga_snapshot *);
 /* Values of the general block for the core. */
 const struct gac_core_conf *gac_snapshot_core(struct ga_snapshot *);
 /* Is the i-th module (order of load_module) on in this scope? */

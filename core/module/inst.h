@@ -13,7 +13,7 @@
 #define GAC_MODULES_MAX 64		/* a plan's set of modules is 64 bits */
 
 /* Code: opened once, never closed. */
-struct gac_module {
+struct gac_code {
 	unsigned index;			/* order of load_module, over all reloads */
 	const char *path;		/* "(built in)" when preloaded */
 	struct ga_module desc;		/* a copy: what an older module lacks is zero */
@@ -28,7 +28,7 @@ struct ga_hold {
 };
 
 struct ga_inst {
-	struct gac_module *module;
+	struct gac_code *module;
 	struct ga_pool *pool;
 	uint64_t generation;		/* number of the snapshot it was made for */
 	const void *conf;		/* general scope, of that snapshot */
@@ -38,11 +38,21 @@ struct ga_inst {
 	bool initialised;
 };
 
-/* The instance of module `index` in the generation of this snapshot; NULL: not loaded in it. */
+/* A new instance, not initialised; its general settings are those of the snapshot. */
+struct ga_inst *gac_inst_new(struct gac_code *, const void *conf);
+/* fini() when it was initialised; frees it. Main thread. */
+void gac_inst_free(struct ga_inst *);
+/* Value of a counter of the descriptor; any thread. */
+int64_t gac_inst_stat(const struct ga_inst *, unsigned stat);
+
+
+/* The instance of the code with that index in the generation of this snapshot; NULL: not loaded in it. */
 struct ga_inst *gac_inst_of(const struct ga_snapshot *, unsigned index);
 
 /* Holds of instances, for status and for waiting at a stop. */
 size_t gac_holds(const struct ga_inst *, void (*each)(const struct ga_hold *, void *), void *arg);
+/* Called on the main loop whenever the last hold of all went. */
+void gac_holds_empty(void (*fn)(void));
 
 struct ga_step {
 	union {
@@ -62,7 +72,7 @@ struct gac_hook {
 extern const struct gac_hook gac_hooks[GA_HOOK_COUNT_];
 
 /* A plan of the instances whose bit is set in `modules`, in their order. */
-const struct ga_plan *gac_plan_build(struct ga_pool *, struct ga_inst *const *insts,
+struct ga_plan *gac_plan_build(struct ga_pool *, struct ga_inst *const *insts,
     unsigned n, uint64_t modules);
 
 /* Services and registrations of an instance that failed to come up or is gone. */

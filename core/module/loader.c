@@ -20,7 +20,7 @@
 
 #include "module/loader.h"
 
-static struct gac_module *modules[GAC_MODULES_MAX];
+static struct gac_code *modules[GAC_MODULES_MAX];
 static unsigned count;
 
 
@@ -35,7 +35,7 @@ gac_loader_init(char *err, size_t room)
 	return true;
 }
 
-struct gac_module *
+struct gac_code *
 gac_loader_find(const char *name)
 {
 	for (unsigned i = 0; i < count; i++)
@@ -44,7 +44,7 @@ gac_loader_find(const char *name)
 	return NULL;
 }
 
-struct gac_module *
+struct gac_code *
 gac_loader_nth(unsigned index)
 {
 	return index < count ? modules[index] : NULL;
@@ -112,10 +112,10 @@ agrees(const struct ga_module *m, const char *name, struct ga_str manifest, char
 	return false;
 }
 
-static struct gac_module *
+static struct gac_code *
 adopt_code(const struct ga_module *m, const char *path)
 {
-	struct gac_module *mod = ga_xcalloc(1, sizeof *mod);
+	struct gac_code *mod = ga_xcalloc(1, sizeof *mod);
 	size_t n = m->head.size < sizeof mod->desc ? m->head.size : sizeof mod->desc;
 
 	memcpy(&mod->desc, m, n);
@@ -129,10 +129,10 @@ adopt_code(const struct ga_module *m, const char *path)
 	return mod;
 }
 
-struct gac_module *
+struct gac_code *
 gac_loader_open(const char *name, const char *path, struct ga_str manifest, char *err, size_t room)
 {
-	struct gac_module *known = gac_loader_find(name);
+	struct gac_code *known = gac_loader_find(name);
 	const struct ga_module *m;
 	lt_dlhandle handle;
 

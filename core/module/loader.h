@@ -14,11 +14,11 @@ bool gac_loader_init(char *err, size_t room);
  * (conf/manifest.h), or NULL when it is linked in.  manifest: the text read from
  * the file, which must be the text that the code points at.  NULL: err says why.
  */
-struct gac_module *gac_loader_open(const char *name, const char *path, struct ga_str manifest,
+struct gac_code *gac_loader_open(const char *name, const char *path, struct ga_str manifest,
     char *err, size_t room);
-struct gac_module *gac_loader_find(const char *name);
+struct gac_code *gac_loader_find(const char *name);
 /* By index, 0 ..; NULL behind the last. */
-struct gac_module *gac_loader_nth(unsigned index);
+struct gac_code *gac_loader_nth(unsigned index);
 void gac_loader_free(void);
 
 #endif

@@ -250,3 +250,15 @@ ga_retry_after(struct ga_call *call, uint64_t ms)
 	if (call->hook == GA_HOOK_acquire)
 		call->run->retry_after_ms = ms;
 }
+
+void
+ga_call_log(struct ga_call *call, enum ga_level level, const char *tag, const char *fmt, ...)
+{
+	char object[32];
+	va_list ap;
+
+	snprintf(object, sizeof object, "(%llu)", (unsigned long long)call->run->object_id);
+	va_start(ap, fmt);
+	gac_vlog(level, ga_inst_name(call->step->inst), tag, object, fmt, ap);
+	va_end(ap);
+}

@@ -19,7 +19,8 @@ struct ga_settings;		/* what holds in one scope: see below */
 struct ga_object;		/* one block (all its parts merged) of the file */
 struct ga_plan;			/* hooks in force in a scope: ga_run.h */
 
-/* The snapshot in force, with a reference for the caller.  Any thread. */
+/* The snapshot in force, with a reference for the caller.  Any thread.  While
+ * check, init and reload run, on their thread: the one that is coming. */
 GA_EXPORT struct ga_snapshot *ga_snapshot_current(void) GA_NODISCARD;
 GA_EXPORT struct ga_snapshot *ga_snapshot_ref(struct ga_snapshot *);
 GA_EXPORT void ga_snapshot_unref(struct ga_snapshot *);

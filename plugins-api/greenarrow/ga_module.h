@@ -9,8 +9,9 @@
  * listeners, connections).
  *
  *   check   pure; also run by greenarrow_config validate in a child process
- *   init    main thread, before privileges are dropped and before loops run (at
- *           a reload: main loop); false = refuse this configuration
+ *   init    main thread, before loops run (at a reload: main loop); privileges
+ *           are dropped already, but ports below 1024 can be bound; false = refuse
+ *           this configuration, after a line in the log that says why
  *   start   once per worker loop, on it
  *   drain   once per worker loop, on it: finish or hand back; hold the instance
  *           with ga_hold() while something is not finished

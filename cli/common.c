@@ -1,0 +1,118 @@
+/*
+ * common.c - finding the daemon and reading its answers, for `greenarrow`.
+ *
+ * The control socket is in the run_directory of the configuration; to find it
+ * only that one directive matters, so a configuration with an error elsewhere
+ * still lets an operator look at the daemon that runs on the one before.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "conf/conf.h"
+#include "control/client.h"
+
+bool
+cli_config_option(struct cli_context *c, int argc, char **argv, int *at)
+{
+	static const char name[] = "--config-filename";
+
+	if (strncmp(argv[*at], name, sizeof name - 1) != 0)
+		return false;
+	if (argv[*at][sizeof name - 1] == '=') {
+		c->config_file = argv[*at] + sizeof name;
+		return true;
+	}
+	if (argv[*at][sizeof name - 1] != '\0' || *at + 1 >= argc)
+		return false;
+	c->config_file = argv[++*at];
+	return true;
+}
+
+const char *
+cli_config_file(const struct cli_context *c)
+{
+	const char *env = getenv("GREENARROW_CONFIG");
+
+	if (c->config_file != NULL)
+		return c->config_file;
+	return env != NULL && *env != '\0' ? env : GA_CONTROLDIR "/greenarrow.conf";
+}
+
+char *
+cli_control_socket(const struct cli_context *c)
+{
+	struct ga_pool *pool = ga_pool_new(0);
+	const char *dir = gac_conf_run_directory(pool, cli_config_file(c));
+	char *path = NULL;
+
+	if (dir == NULL)
+		fprintf(stderr, "%s: %s: cannot be read\n", c->argv0, cli_config_file(c));
+	else if (asprintf(&path, "%s/control.sock", dir) < 0)
+		path = NULL;
+	ga_pool_free(pool);
+	return path;
+}
+
+struct json_object *
+cli_ask(const struct cli_context *c, const char *command, struct json_object *args)
+{
+	char *path = cli_control_socket(c), *err = NULL;
+	struct json_object *reply = NULL;
+
+	if (path == NULL) {
+		json_object_put(args);
+		return NULL;
+	}
+	if (gac_control_call(path, command, args, &reply, &err) != 0)
+		fprintf(stderr, "%s: %s\n", c->argv0, err != NULL ? err : "no answer");
+	free(err);
+	free(path);
+	return reply;
+}
+
+struct json_object *
+cli_member(struct json_object *o, const char *key)
+{
+	struct json_object *m = NULL;
+
+	return o != NULL && json_object_is_type(o, json_type_object) &&
+	    json_object_object_get_ex(o, key, &m) ? m : NULL;
+}
+
+int64_t
+cli_int(struct json_object *o, const char *key)
+{
+	struct json_object *m = cli_member(o, key);
+
+	return m != NULL ? json_object_get_int64(m) : 0;
+}
+
+const char *
+cli_string(struct json_object *o, const char *key)
+{
+	struct json_object *m = cli_member(o, key);
+
+	return m != NULL ? json_object_get_string(m) : "";
+}
+
+const char *
+cli_duration(int64_t ms, char *buf, size_t room)
+{
+	long long s = ms / 1000;
+
+	if (ms < 10000)
+		snprintf(buf, room, "%.3fs", (double)ms / 1000);
+	else if (s < 60)
+		snprintf(buf, room, "%llds", s);
+	else if (s < 3600)
+		snprintf(buf, room, "%lldm %llds", s / 60, s % 60);
+	else if (s < 86400)
+		snprintf(buf, room, "%lldh %lldm", s / 3600, s / 60 % 60);
+	else
+		snprintf(buf, room, "%lldd %lldh", s / 86400, s / 3600 % 24);
+	return buf;
+}

@@ -1,0 +1,171 @@
+/*
+ * status.c - `greenarrow status`: one screen of what the daemon is doing.
+ *
+ * The members of the answer are added by the core and by modules; a part whose
+ * module is not loaded is left out of the screen.  --json prints the answer as
+ * it came.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/commands.h"
+
+static void
+usage(FILE *out, const char *argv0)
+{
+	fprintf(out,
+	    "%s: Usage:\n"
+	    "  greenarrow status [ARGUMENTS]\n"
+	    "\n"
+	    "Prints what the daemon is doing: version, uptime, loops, queue, connections,\n"
+	    "rates, what is paused, the last reload.\n"
+	    "\n"
+	    "Application Options:\n"
+	    "      --config-filename=            the configuration of the instance to ask\n"
+	    "      --json                        print the answer as a json document\n"
+	    "\n"
+	    "Help Options:\n"
+	    "  -h, --help                        Show this help message\n", argv0);
+}
+
+static const char *
+when(int64_t ms, char *buf, size_t room)
+{
+	time_t t = (time_t)(ms / 1000);
+	struct tm tm;
+
+	localtime_r(&t, &tm);
+	strftime(buf, room, "%Y-%m-%d %H:%M:%S %z", &tm);
+	return buf;
+}
+
+static void
+print_head(struct json_object *o)
+{
+	struct json_object *loops = cli_member(o, "loops"), *reload = cli_member(o, "reload");
+	char a[64], b[64];
+
+	printf("greenarrowd %s, pid %lld, up %s (since %s)\n", cli_string(o, "version"),
+	    (long long)cli_int(o, "pid"), cli_duration(cli_int(o, "uptime_ms"), a, sizeof a),
+	    when(cli_int(o, "started_ms"), b, sizeof b));
+	printf("configuration   %s, generation %lld", cli_string(o, "config"),
+	    (long long)cli_int(reload, "generation"));
+	if (cli_int(reload, "time_ms") == 0)
+		printf(", not reloaded since the start\n");
+	else
+		printf(", last reload %s: %s%s\n", when(cli_int(reload, "time_ms"), a, sizeof a),
+		    json_object_get_boolean(cli_member(reload, "ok")) ? "done" : "refused: ",
+		    cli_string(reload, "message"));
+	printf("loops           %zu, sessions", loops != NULL ? json_object_array_length(loops) : 0);
+	for (size_t i = 0; loops != NULL && i < json_object_array_length(loops); i++)
+		printf(" %lld", (long long)cli_int(json_object_array_get_idx(loops, i), "sessions"));
+	printf("\n");
+}
+
+static void
+print_queue(struct json_object *q)
+{
+	if (q == NULL)
+		return;
+	printf("queue           %lld messages, %lld envelopes: ram %lld, bounce %lld, disk %lld, failed %lld\n",
+	    (long long)cli_int(q, "messages"), (long long)cli_int(q, "envelopes"),
+	    (long long)cli_int(q, "ram"), (long long)cli_int(q, "bounce"),
+	    (long long)cli_int(q, "disk"), (long long)cli_int(q, "failed"));
+	printf("                waiting %lld, in flight %lld, paused %lld\n",
+	    (long long)cli_int(q, "waiting"), (long long)cli_int(q, "in_flight"),
+	    (long long)cli_int(q, "paused"));
+	printf("since start     accepted %lld, success %lld, deferral %lld, failure %lld, too long %lld\n",
+	    (long long)cli_int(q, "accepted_total"), (long long)cli_int(q, "success_total"),
+	    (long long)cli_int(q, "deferral_total"), (long long)cli_int(q, "failure_total"),
+	    (long long)cli_int(q, "toolong_total"));
+}
+
+/* Rates are objects of numbers a second. */
+static void
+print_rates(struct json_object *rates)
+{
+	if (rates == NULL)
+		return;
+	printf("rates           ");
+	json_object_object_foreach(rates, key, value)
+		printf("%s %.1f/s  ", key, json_object_get_double(value));
+	printf("\n");
+}
+
+static void
+print_connections(struct json_object *in, struct json_object *out)
+{
+	if (in != NULL)
+		printf("connections in  %lld sessions, %lld since start, %lld refused\n",
+		    (long long)cli_int(in, "sessions"), (long long)cli_int(in, "sessions_total"),
+		    (long long)cli_int(in, "refused_total"));
+	if (out != NULL)
+		printf("connections out %lld open: %lld connecting, %lld saved for reuse; %lld opened since start\n",
+		    (long long)cli_int(out, "connections"), (long long)cli_int(out, "connecting"),
+		    (long long)cli_int(out, "saved"), (long long)cli_int(out, "opened_total"));
+}
+
+static void
+print_spool(struct json_object *s)
+{
+	double syncs;
+
+	if (s == NULL)
+		return;
+	syncs = (double)cli_int(s, "syncs");
+	printf("spool           %lld segments, %.1f MiB, %lld syncs, %.1f messages a sync%s\n",
+	    (long long)cli_int(s, "segments"), (double)cli_int(s, "bytes") / 1048576,
+	    (long long)cli_int(s, "syncs"), syncs > 0 ? (double)cli_int(s, "commits") / syncs : 0,
+	    json_object_get_boolean(cli_member(s, "full")) ? ", FULL: new mail is refused" : "");
+}
+
+static void
+print_list(const char *title, struct json_object *list, const char *what, const char *why)
+{
+	for (size_t i = 0; list != NULL && i < json_object_array_length(list); i++) {
+		struct json_object *o = json_object_array_get_idx(list, i);
+
+		printf("%-15s %s: %s\n", i == 0 ? title : "", cli_string(o, what), cli_string(o, why));
+	}
+}
+
+int
+cli_status(struct cli_context *c, int argc, char **argv)
+{
+	struct json_object *o;
+	bool json = false;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0) {
+			json = true;
+		} else if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+			usage(stdout, c->argv0);
+			return 0;
+		} else if (!cli_config_option(c, argc, argv, &i)) {
+			fprintf(stderr, "%s: status: unknown argument `%s`\n", c->argv0, argv[i]);
+			return 2;
+		}
+	}
+	o = cli_ask(c, "status", NULL);
+	if (o == NULL)
+		return 1;
+	if (json) {
+		json_object_object_del(o, "id");
+		json_object_object_del(o, "ok");
+		printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+		    JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
+	} else {
+		print_head(o);
+		print_queue(cli_member(o, "queue"));
+		print_rates(cli_member(o, "rates"));
+		print_connections(cli_member(o, "smtp_server"), cli_member(o, "smtp_client"));
+		print_spool(cli_member(o, "spool"));
+		print_list("paused", cli_member(o, "paused"), "what", "why");
+		print_list("held by", cli_member(o, "holds"), "module", "for");
+	}
+	json_object_put(o);
+	return 0;
+}
