@@ -60,10 +60,25 @@ struct ga_ticket {
 };
 enum ga_ticket_flag { GA_TICKET_FIRST = 1, GA_TICKET_LAST_CHANCE = 2, GA_TICKET_BOUNCE = 4 };
 
-/* End a ticket: result fields are set; posts it home.  The caller forgets it. */
-GA_EXPORT void ga_ticket_end(struct ga_ticket *);
+static inline void
+ga_ticket_home_(struct ga_worker *home, struct ga_post *post)
+{
+	struct ga_ticket *t = GA_CONTAINER(post, struct ga_ticket, post);
 
-/* A batch: tickets of one message on one route, linked by next; 1..limit of them. */
+	t->done(home, t);
+}
+/* End a ticket: result fields are set; posts it home.  The caller forgets it. */
+static inline void
+ga_ticket_end(struct ga_ticket *t)
+{
+	t->next = NULL;
+	t->post.fn = ga_ticket_home_;
+	ga_loop_post(t->home, &t->post);
+}
+
+/* A batch: tickets of one message on one route, linked by next; 1..limit of them.
+ * What the throttle makes by itself (offer, open) has GA_BATCH_MAX at most. */
+#define GA_BATCH_MAX 100
 struct ga_batch {
 	struct ga_ticket *first;
 	unsigned n;
@@ -80,8 +95,9 @@ struct ga_throttle {
 	/* queue → throttle; any worker loop.  The throttle owns the ticket until it
 	 * ends it or gives it to delivery. */
 	void (*enqueue)(struct ga_worker *, struct ga_ticket *);
-	/* Hand back (RECALLED) what waits and matches; in-flight tickets are left
-	 * alone.  match NULL: all whose home is this worker.  Asynchronous. */
+	/* Hand back (RECALLED) what waits, is of this home and matches; in-flight
+	 * tickets are left alone.  match runs on the groups' loops and may look only at
+	 * the ticket and at what arg points to for ever; NULL: all.  Asynchronous. */
 	void (*recall)(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *),
 	    void *arg);
 	/* delivery → throttle, on the group's loop.  next: the next batch this
@@ -91,6 +107,8 @@ struct ga_throttle {
 	 * tickets has ended (counters). */
 	void (*closed)(struct ga_group *);
 	void (*ended)(struct ga_group *, const struct ga_ticket *, unsigned n);
+	/* A route with ->group set goes away.  Any thread. */
+	void (*group_unref)(struct ga_group *);
 	/* The limit in force now (0 = unlimited) and the key. */
 	unsigned (*max_connections)(const struct ga_group *);
 	struct ga_str (*key)(const struct ga_group *);

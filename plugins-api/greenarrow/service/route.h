@@ -65,11 +65,23 @@ struct ga_route {
 	const struct ga_route_host *hosts;	/* by preference; equal ones are shuffled
 						   by whoever tries them */
 	uint64_t expires_ms;			/* monotonic: not to be used from the cache after */
-	struct ga_group *group;			/* atomic; set by the throttle on first use */
+	struct ga_group *group;			/* atomic; set by the throttle on first use, with
+						   a reference that free_ gives back to it */
 	void (*free_)(struct ga_route *);
 };
-GA_EXPORT struct ga_route *ga_route_ref(struct ga_route *);
-GA_EXPORT void ga_route_unref(struct ga_route *);	/* any thread */
+static inline struct ga_route *
+ga_route_ref(struct ga_route *r)
+{
+	__atomic_add_fetch(&r->refs, 1, __ATOMIC_RELAXED);
+	return r;
+}
+/* Any thread; NULL is fine. */
+static inline void
+ga_route_unref(struct ga_route *r)
+{
+	if (r != NULL && __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		r->free_(r);
+}
 
 /* The question; caller's memory until cb. */
 struct ga_route_request {

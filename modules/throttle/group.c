@@ -1,0 +1,127 @@
+/*
+ * group.c - the table of throttle groups, and their lives.
+ *
+ * A group is found by its key in one table with a lock; a route remembers its
+ * group, so the table is looked at once a route, not once a mail.  The group
+ * lives on the loop that had the fewest when it was made.  Routes hold
+ * references; when the last goes and nothing waits, flies or is connected, the
+ * group is freed on its loop.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "throttle.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct ga_group *table;
+static unsigned per_loop[256];
+
+static struct ga_worker *
+least_loaded(void)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < ga_worker_count(); i++)
+		if (per_loop[i] < per_loop[best])
+			best = i;
+	per_loop[best]++;
+	return ga_worker_get(best);
+}
+
+static struct ga_group *
+new_group(struct ga_str key)
+{
+	struct ga_group *g = ga_xcalloc(1, sizeof *g);
+
+	g->key = ga_xmalloc(key.n + 1);
+	memcpy(g->key, key.p, key.n);
+	g->key[key.n] = '\0';
+	g->home = least_loaded();
+	HASH_ADD_KEYPTR(hh, table, g->key, key.n, g);
+	return g;
+}
+
+struct ga_group *
+thr_group_of(struct ga_route *route)
+{
+	struct ga_group *g = __atomic_load_n(&route->group, __ATOMIC_ACQUIRE);
+
+	if (g != NULL)
+		return g;
+	pthread_mutex_lock(&lock);
+	g = __atomic_load_n(&route->group, __ATOMIC_ACQUIRE);
+	if (g == NULL) {
+		HASH_FIND(hh, table, route->group_key.p, route->group_key.n, g);
+		if (g == NULL)
+			g = new_group(route->group_key);
+		g->refs++;
+		__atomic_store_n(&route->group, g, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&lock);
+	return g;
+}
+
+static bool
+idle(const struct ga_group *g)
+{
+	return g->waiting == 0 && g->in_flight == 0 && g->connections == 0 && !g->pumping;
+}
+
+/* On the home loop: the last reference has gone; is it still so, and is all quiet? */
+static void
+gone(struct ga_worker *w, struct ga_post *post)
+{
+	struct ga_group *g = GA_CONTAINER(post, struct ga_group, gone);
+	bool free_it;
+
+	(void)w;
+	pthread_mutex_lock(&lock);
+	g->going = false;
+	free_it = g->refs == 0 && idle(g);
+	if (free_it) {
+		HASH_DEL(table, g);
+		per_loop[ga_worker_index(g->home)]--;
+	}
+	pthread_mutex_unlock(&lock);
+	if (!free_it)
+		return;
+	thr_slot_forget(g);
+	ga_timer_free(g->hold);
+	if (g->prev != NULL) {
+		*g->prev = g->next;
+		if (g->next != NULL)
+			g->next->prev = g->prev;
+	}
+	free(g->key);
+	free(g);
+}
+
+static void
+look_soon(struct ga_group *g)
+{
+	if (g->going)
+		return;
+	g->going = true;
+	g->gone.fn = gone;
+	ga_loop_post(g->home, &g->gone);
+}
+
+void
+thr_group_unref(struct ga_group *g)
+{
+	pthread_mutex_lock(&lock);
+	if (--g->refs == 0)
+		look_soon(g);
+	pthread_mutex_unlock(&lock);
+}
+
+/* On the home loop: it has just become quiet. */
+void
+thr_group_quiet(struct ga_group *g)
+{
+	pthread_mutex_lock(&lock);
+	if (g->refs == 0 && idle(g))
+		look_soon(g);
+	pthread_mutex_unlock(&lock);
+}

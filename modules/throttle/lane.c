@@ -1,0 +1,170 @@
+/*
+ * lane.c - what waits in a group: lanes by recipient domain x sender domain.
+ *
+ * The lanes that have tickets form a ring; each batch is taken from the lane
+ * whose turn it is and moves the turn on, so a campaign of a million mails to one
+ * domain and a single mail to another take turns.  Within a lane the order is
+ * that of arrival, and tickets of one message stand together: they make a batch.
+ *
+ * All on the group's home loop.
+ */
+#include <stdlib.h>
+
+#include "throttle.h"
+
+#define LOOK_MAX 16	/* lanes that a connection's next() looks at */
+
+static uint64_t
+lane_key(const struct ga_ticket *t)
+{
+	return (uint64_t)ga_str_hash(t->route->domain, true) << 32 | t->sender_key;
+}
+
+/* Last in the ring: just before the one whose turn it is. */
+static void
+ring_add(struct ga_group *g, struct thr_lane *lane)
+{
+	if (g->ring == NULL) {
+		lane->next = lane->prev = lane;
+		g->ring = lane;
+		return;
+	}
+	lane->next = g->ring;
+	lane->prev = g->ring->prev;
+	lane->prev->next = lane;
+	lane->next->prev = lane;
+}
+
+static void
+lane_free(struct ga_group *g, struct thr_lane *lane)
+{
+	if (g->ring == lane)
+		g->ring = lane->next != lane ? lane->next : NULL;
+	lane->prev->next = lane->next;
+	lane->next->prev = lane->prev;
+	HASH_DEL(g->lanes, lane);
+	free(lane);
+}
+
+static struct thr_lane *
+lane_of(struct ga_group *g, const struct ga_ticket *t)
+{
+	uint64_t key = lane_key(t);
+	struct thr_lane *lane;
+
+	HASH_FIND(hh, g->lanes, &key, sizeof key, lane);
+	if (lane != NULL)
+		return lane;
+	lane = ga_xcalloc(1, sizeof *lane);
+	lane->key = key;
+	lane->last = &lane->first;
+	HASH_ADD(hh, g->lanes, key, sizeof lane->key, lane);
+	ring_add(g, lane);
+	return lane;
+}
+
+void
+thr_lane_put(struct ga_group *g, struct ga_ticket *t)
+{
+	struct thr_lane *lane = lane_of(g, t);
+
+	t->next = NULL;
+	*lane->last = t;
+	lane->last = &t->next;
+	lane->n++;
+	g->waiting++;
+}
+
+/* Tickets of one message on one route, from the head of the lane. */
+static struct ga_batch
+take_from(struct ga_group *g, struct thr_lane *lane, unsigned limit)
+{
+	struct ga_batch batch = { lane->first, 0 };
+	struct ga_ticket *t = lane->first, *end = NULL;
+
+	while (t != NULL && batch.n < limit && t->seq == batch.first->seq &&
+	    t->route == batch.first->route) {
+		end = t;
+		t = t->next;
+		batch.n++;
+	}
+	end->next = NULL;
+	lane->first = t;
+	lane->n -= batch.n;
+	g->waiting -= batch.n;
+	g->ring = lane->next;
+	if (t == NULL)
+		lane_free(g, lane);
+	return batch;
+}
+
+struct ga_batch
+thr_lane_take(struct ga_group *g, unsigned limit, ga_batch_fits_fn *fits, void *arg)
+{
+	struct thr_lane *lane = g->ring;
+
+	for (unsigned i = 0; lane != NULL && i < LOOK_MAX; i++) {
+		if (fits == NULL || fits(lane->first->route, arg))
+			return take_from(g, lane, limit > 0 ? limit : 1);
+		lane = lane->next;
+		if (lane == g->ring)
+			break;
+	}
+	return (struct ga_batch){ NULL, 0 };
+}
+
+/* A batch that cannot start now returns to the head of its lane, its turn kept. */
+void
+thr_lane_put_back(struct ga_group *g, struct ga_batch batch)
+{
+	struct thr_lane *lane = lane_of(g, batch.first);
+	struct ga_ticket *end = batch.first;
+
+	while (end->next != NULL)
+		end = end->next;
+	end->next = lane->first;
+	if (lane->first == NULL)
+		lane->last = &end->next;
+	lane->first = batch.first;
+	lane->n += batch.n;
+	g->waiting += batch.n;
+	g->ring = lane;
+}
+
+static unsigned
+recall_lane(struct ga_group *g, struct thr_lane *lane, const struct ga_worker *home,
+    bool (*match)(const struct ga_ticket *, void *), void *arg)
+{
+	struct ga_ticket **at = &lane->first, *t;
+	unsigned n = 0;
+
+	while ((t = *at) != NULL) {
+		if (t->home != home || (match != NULL && !match(t, arg))) {
+			at = &t->next;
+			continue;
+		}
+		*at = t->next;
+		lane->n--;
+		g->waiting--;
+		n++;
+		t->result = GA_RESULT_RECALLED;
+		ga_ticket_end(t);
+	}
+	lane->last = at;
+	return n;
+}
+
+unsigned
+thr_lane_recall(struct ga_group *g, const struct ga_worker *home,
+    bool (*match)(const struct ga_ticket *, void *), void *arg)
+{
+	struct thr_lane *lane, *tmp;
+	unsigned n = 0;
+
+	HASH_ITER(hh, g->lanes, lane, tmp) {
+		n += recall_lane(g, lane, home, match, arg);
+		if (lane->first == NULL)
+			lane_free(g, lane);
+	}
+	return n;
+}

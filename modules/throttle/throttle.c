@@ -1,0 +1,416 @@
+/*
+ * throttle.c - the module: who may open a connection, and whose turn it is.
+ *
+ * A ticket comes from the queue's loop to the group's (enqueue → arrive), waits
+ * in its lane, and goes to delivery in a batch: to a saved connection of the
+ * group when one fits, else to a new one while the group has fewer than
+ * max_concurrent_connections and the system has a slot.  A connection that has
+ * finished a batch pulls the next one itself.  Everything that frees something
+ * (a connection closed, an acquire hold over, a new limit) pumps the group again.
+ *
+ * Pumping is posted, not called: what arrives in one go (the hundred recipients
+ * of a message) is looked at once, when all of it is here.
+ */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "throttle.h"
+
+#include <greenarrow/service/control.h>
+
+#define HOLD_DEFAULT_MS 60000
+
+struct ga_inst *thr_inst;
+const struct ga_delivery *thr_delivery;
+
+#define GA_CF_SELF_ struct throttle_conf
+GA_CONF_SCHEMA(throttle_conf, THROTTLE_DIRECTIVES);
+
+struct thr_loop *
+thr_loop(struct ga_worker *w)
+{
+	return ga_worker_state(thr_inst, w);
+}
+
+/* --- limits --- */
+
+/* A template's default stands for the domains that none of its rules names. */
+static unsigned
+limit_of(const struct ga_route *route)
+{
+	const struct throttle_conf *conf = ga_settings_conf(route->settings, "throttle");
+
+	return conf != NULL && conf->max_concurrent_connections > 0 ?
+	    (unsigned)conf->max_concurrent_connections : 0;
+}
+
+static void
+take_limit(struct ga_group *g, const struct ga_route *route)
+{
+	uint64_t number = ga_snapshot_number(route->snapshot);
+
+	if (number <= g->snapshot)
+		return;
+	g->snapshot = number;
+	g->max = limit_of(route);
+}
+
+/* --- hooks --- */
+
+static struct ga_ev_throttle
+event_of(const struct ga_group *g, const struct ga_route *route, unsigned n)
+{
+	return (struct ga_ev_throttle){ .group_key = ga_str_c(g->key),
+		.virtual_mta = route->virtual_mta, .domain = route->domain, .recipients = n };
+}
+
+static void
+run_release(struct ga_group *g, const struct ga_route *route, unsigned n)
+{
+	struct ga_ev_throttle ev = event_of(g, route, n);
+	struct ga_run run = { .worker = g->home, .settings = route->settings };
+
+	if (GA_WANTED(ga_settings_plan(route->settings), release))
+		ga_run_hook(&run, GA_HOOK_release, &ev);
+}
+
+static void
+hold_over(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	(void)inst;
+	(void)w;
+	thr_pump_soon(arg);
+}
+
+/* True: every module grants.  Else the group is looked at again when they said. */
+static bool
+acquire(struct ga_group *g, struct ga_batch batch)
+{
+	const struct ga_route *route = batch.first->route;
+	struct ga_ev_throttle ev = event_of(g, route, batch.n);
+	struct ga_run run = { .worker = g->home, .settings = route->settings };
+
+	if (!GA_WANTED(ga_settings_plan(route->settings), acquire) ||
+	    ga_run_hook(&run, GA_HOOK_acquire, &ev) == GA_PASS)
+		return true;
+	if (g->hold == NULL)
+		g->hold = ga_timer_new(thr_inst, g->home, hold_over, g);
+	ga_timer_arm(g->hold, run.retry_after_ms > 0 ? run.retry_after_ms : HOLD_DEFAULT_MS, 0);
+	return false;
+}
+
+/* --- the pump --- */
+
+static bool
+room_for_one(struct ga_group *g)
+{
+	if (g->max != 0 && g->connections >= g->max)
+		return false;
+	if (thr_slot_take())
+		return true;
+	thr_slot_wait(g);
+	return false;
+}
+
+/* Gives one batch to delivery; false: nothing more can start now. */
+static bool
+start_batch(struct ga_group *g)
+{
+	struct ga_batch batch = thr_lane_take(g, GA_BATCH_MAX, NULL, NULL);
+
+	if (batch.n == 0)
+		return false;
+	if (!acquire(g, batch)) {
+		thr_lane_put_back(g, batch);
+		return false;
+	}
+	g->in_flight += batch.n;
+	if (thr_delivery->offer(g, batch))
+		return true;
+	if (room_for_one(g)) {
+		g->connections++;
+		thr_delivery->open(g, g->home, batch);
+		return true;
+	}
+	g->in_flight -= batch.n;
+	run_release(g, batch.first->route, batch.n);
+	thr_lane_put_back(g, batch);
+	if (g->max != 0 && g->connections >= g->max)
+		thr_delivery->close_idle(g, g->home);
+	return false;
+}
+
+static bool
+held(const struct ga_group *g)
+{
+	return g->hold != NULL && ga_timer_armed(g->hold);
+}
+
+static void
+pump(struct ga_worker *w, struct ga_post *post)
+{
+	struct ga_group *g = GA_CONTAINER(post, struct ga_group, pump);
+
+	(void)w;
+	g->pumping = false;
+	if (thr_delivery == NULL)
+		thr_delivery = ga_service_get(GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION);
+	while (thr_delivery != NULL && g->waiting > 0 && !held(g) && start_batch(g))
+		;
+	if (g->waiting == 0)
+		thr_group_quiet(g);
+}
+
+void
+thr_pump_soon(struct ga_group *g)
+{
+	if (g->pumping)
+		return;
+	g->pumping = true;
+	g->pump.fn = pump;
+	ga_loop_post(g->home, &g->pump);
+}
+
+/* --- the service --- */
+
+static void
+arrive(struct ga_worker *w, struct ga_post *post)
+{
+	struct ga_ticket *t = GA_CONTAINER(post, struct ga_ticket, post);
+	struct ga_group *g = t->holder;
+	struct thr_loop *l = thr_loop(w);
+
+	if (g->prev == NULL) {
+		g->next = l->groups;
+		g->prev = &l->groups;
+		if (g->next != NULL)
+			g->next->prev = &g->next;
+		l->groups = g;
+	}
+	take_limit(g, t->route);
+	thr_lane_put(g, t);
+	thr_pump_soon(g);
+}
+
+static void
+enqueue(struct ga_worker *w, struct ga_ticket *t)
+{
+	struct ga_group *g = thr_group_of(t->route);
+
+	(void)w;
+	t->holder = g;
+	t->post.fn = arrive;
+	ga_loop_post(g->home, &t->post);
+}
+
+static struct ga_batch
+next(struct ga_group *g, unsigned limit, ga_batch_fits_fn *fits, void *arg)
+{
+	struct ga_batch batch = { NULL, 0 };
+
+	if (held(g))
+		return batch;
+	batch = thr_lane_take(g, limit, fits, arg);
+	if (batch.n == 0)
+		return batch;
+	if (!acquire(g, batch)) {
+		thr_lane_put_back(g, batch);
+		return (struct ga_batch){ NULL, 0 };
+	}
+	g->in_flight += batch.n;
+	return batch;
+}
+
+static void
+closed(struct ga_group *g)
+{
+	g->connections--;
+	thr_slot_give();
+	if (g->waiting > 0)
+		thr_pump_soon(g);
+	else
+		thr_group_quiet(g);
+}
+
+static void
+ended(struct ga_group *g, const struct ga_ticket *t, unsigned n)
+{
+	g->in_flight -= n;
+	run_release(g, t->route, n);
+	if (g->waiting == 0)
+		thr_group_quiet(g);
+}
+
+static unsigned
+max_connections(const struct ga_group *g)
+{
+	return g->max;
+}
+
+static struct ga_str
+key_of(const struct ga_group *g)
+{
+	return ga_str_c(g->key);
+}
+
+/* --- recall: once on every loop --- */
+
+struct recall {
+	struct ga_post post;
+	struct ga_worker *home;
+	bool (*match)(const struct ga_ticket *, void *);
+	void *arg;
+};
+
+static void
+recall_here(struct ga_worker *w, struct ga_post *post)
+{
+	struct recall *r = GA_CONTAINER(post, struct recall, post);
+	struct ga_group *g, *after;
+
+	for (g = thr_loop(w)->groups; g != NULL; g = after) {
+		after = g->next;
+		if (g->waiting > 0 && thr_lane_recall(g, r->home, r->match, r->arg) > 0 && g->waiting == 0)
+			thr_group_quiet(g);
+	}
+	free(r);
+}
+
+static void
+recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), void *arg)
+{
+	for (unsigned i = 0; i < ga_worker_count(); i++) {
+		struct recall *r = ga_xcalloc(1, sizeof *r);
+
+		r->home = home;
+		r->match = match;
+		r->arg = arg;
+		r->post.fn = recall_here;
+		ga_loop_post(ga_worker_get(i), &r->post);
+	}
+}
+
+/* --- reports: loop after loop --- */
+
+struct walk {
+	struct ga_post post;
+	struct ga_worker *asker;
+	unsigned at;
+	void (*fn)(struct ga_group *, const struct ga_group_info *, void *);
+	void (*end)(struct ga_worker *, void *);
+	void *arg;
+};
+
+static void
+walk_end(struct ga_worker *w, struct ga_post *post)
+{
+	struct walk *walk = GA_CONTAINER(post, struct walk, post);
+
+	walk->end(w, walk->arg);
+	free(walk);
+}
+
+static void
+walk_here(struct ga_worker *w, struct ga_post *post)
+{
+	struct walk *walk = GA_CONTAINER(post, struct walk, post);
+
+	for (struct ga_group *g = thr_loop(w)->groups; g != NULL; g = g->next) {
+		struct ga_group_info info = { ga_str_c(g->key), g->connections, g->max, 0,
+			g->waiting, g->in_flight };
+
+		walk->fn(g, &info, walk->arg);
+	}
+	walk->at++;
+	walk->post.fn = walk->at < ga_worker_count() ? walk_here : walk_end;
+	ga_loop_post(walk->at < ga_worker_count() ? ga_worker_get(walk->at) : walk->asker, &walk->post);
+}
+
+static void
+each_group(struct ga_worker *asker,
+    void (*fn)(struct ga_group *, const struct ga_group_info *, void *),
+    void (*end)(struct ga_worker *, void *), void *arg)
+{
+	struct walk *walk = ga_xcalloc(1, sizeof *walk);
+
+	walk->asker = asker;
+	walk->fn = fn;
+	walk->end = end;
+	walk->arg = arg;
+	walk->post.fn = walk_here;
+	ga_loop_post(ga_worker_get(0), &walk->post);
+}
+
+static const struct ga_throttle service = {
+	sizeof service, GA_THROTTLE_VERSION, enqueue, recall, next, closed, ended,
+	thr_group_unref, max_connections, key_of, each_group
+};
+
+/* --- the module --- */
+
+static void
+add_status(struct ga_inst *inst, struct json_object *status)
+{
+	struct json_object *o = json_object_new_object();
+
+	(void)inst;
+	json_object_object_add(o, "connections", json_object_new_int((int)thr_slots_used()));
+	json_object_object_add(status, "throttle", o);
+}
+
+static void
+take_system_limit(const void *conf)
+{
+	const struct throttle_conf *c = conf;
+
+	thr_slots_limit((unsigned)c->system_max_smtp_connections);
+}
+
+static bool
+init(struct ga_inst *inst, const void *conf)
+{
+	thr_inst = inst;
+	take_system_limit(conf);
+	ga_service_provide(inst, GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION, &service);
+	ga_status_register(inst, add_status);
+	return true;
+}
+
+static bool
+start(struct ga_inst *inst, struct ga_worker *w)
+{
+	struct thr_loop *l = ga_worker_state(inst, w);
+
+	l->worker = w;
+	thr_slots_start(l);
+	return true;
+}
+
+static bool
+reload(struct ga_inst *inst, const void *conf)
+{
+	(void)inst;
+	take_system_limit(conf);
+	return true;
+}
+
+/* Limits may have grown: everybody who waits tries again. */
+static void
+reloaded(struct ga_inst *inst, struct ga_worker *w)
+{
+	(void)inst;
+	for (struct ga_group *g = thr_loop(w)->groups; g != NULL; g = g->next)
+		if (g->waiting > 0)
+			thr_pump_soon(g);
+}
+
+GA_MODULE(throttle, "1.0.0", "", GA_NO_HOOKS, THROTTLE_DIRECTIVES,
+	.summary = "Limits connections, and gives everybody a turn",
+	.conf = &throttle_conf_schema,
+	.flags = GA_KEEP_INSTANCE,
+	.worker_size = sizeof(struct thr_loop),
+	.init = init,
+	.start = start,
+	.reload = reload,
+	.reloaded = reloaded);
