@@ -1,0 +1,318 @@
+/*
+ * mta.c - VirtualMTAs: from the name that a message carries to the ip_address or
+ * relay_server that this attempt goes through.
+ *
+ * Routing rules draw by weight, redirects are followed; check() has made sure
+ * that neither runs in a circle.  Everything is looked up afresh at each attempt
+ * in the snapshot in force, so a reload moves queued mail.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "route.h"
+
+#define HOPS_MAX 16
+
+static const char *const kinds[] = { "ip_address", "relay_server", "routing_rule" };
+enum { KIND_IP, KIND_RELAY, KIND_RULE, KINDS };
+
+static const struct ga_object *
+find(struct ga_snapshot *snap, struct ga_str name, int *kind)
+{
+	for (*kind = 0; *kind < KINDS && name.n > 0; ++*kind) {
+		const struct ga_object *o = ga_object_find(snap, kinds[*kind], name);
+
+		if (o != NULL)
+			return o;
+	}
+	return NULL;
+}
+
+/* By number too: "2" is the VirtualMTA whose mta_id is 2. */
+static const struct ga_object *
+find_by_id(struct ga_snapshot *snap, struct ga_str name, int *kind)
+{
+	long id = 0;
+
+	for (size_t i = 0; i < name.n; i++) {
+		if (name.p[i] < '0' || name.p[i] > '9' || id > 100000000)
+			return NULL;
+		id = id * 10 + (name.p[i] - '0');
+	}
+	for (*kind = 0; id > 0 && *kind < KINDS; ++*kind)
+		for (const struct ga_object *o = ga_object_first(snap, NULL, kinds[*kind]); o != NULL;
+		    o = ga_object_next(o)) {
+			const struct route_conf *c = ga_settings_conf(ga_snapshot_object(snap, o), "route");
+
+			if (c->mta_id == id)
+				return o;
+		}
+	return NULL;
+}
+
+static struct ga_str
+default_name(struct ga_snapshot *snap)
+{
+	const struct route_conf *c = ga_settings_conf(ga_snapshot_general(snap), "route");
+
+	return c->default_virtual_mta;
+}
+
+static const struct route_conf *
+conf_of(struct ga_snapshot *snap, const struct ga_object *o)
+{
+	return ga_settings_conf(ga_snapshot_object(snap, o), "route");
+}
+
+static uint32_t
+weight_of(struct ga_strlist item)
+{
+	return item.n < 2 ? 1 : (uint32_t)strtoul(item.v[1].p, NULL, 10);
+}
+
+static uint32_t
+mix(uint64_t key)
+{
+	key ^= key >> 33;
+	key *= 0xff51afd7ed558ccdull;
+	key ^= key >> 33;
+	key *= 0xc4ceb9fe1a85ec53ull;
+	return (uint32_t)(key >> 32);
+}
+
+/* One of the rule's VirtualMTAs, by weight. */
+static struct ga_str
+draw(const struct route_conf *c, const struct ga_route_request *req)
+{
+	uint64_t total = 0, at;
+	uint32_t random;
+
+	for (size_t i = 0; i < c->deliver_through.n; i++)
+		total += weight_of(c->deliver_through.v[i]);
+	if (total == 0)
+		return (struct ga_str){ NULL, 0 };
+	random = c->randomization == 0 ? ga_random32() :
+	    mix(c->randomization == 1 ? req->message_key : req->address_key);
+	at = (uint64_t)random * total >> 32;
+	for (size_t i = 0; i < c->deliver_through.n; i++) {
+		uint64_t weight = weight_of(c->deliver_through.v[i]);
+
+		if (at < weight)
+			return c->deliver_through.v[i].v[0];
+		at -= weight;
+	}
+	return c->deliver_through.v[0].v[0];
+}
+
+static void
+say_unknown(struct ga_str name)
+{
+	static _Atomic uint64_t last;
+	uint64_t now = ga_mono_us() / 1000000;
+
+	if (last == now)
+		return;
+	last = now;
+	ga_log(rt_inst, GA_WARN, "GA-RTE-0001", "unknown VirtualMTA \"%.*s\": the default is used",
+	    (int)name.n, name.p);
+}
+
+/* The first ip_address that is not `*`, when there is no default. */
+static const struct ga_object *
+first_ip(struct ga_snapshot *snap)
+{
+	const struct ga_object *o = ga_object_first(snap, NULL, "ip_address");
+
+	while (o != NULL && ga_str_eq(ga_object_name(o), GA_STR("*")))
+		o = ga_object_next(o);
+	return o;
+}
+
+static const struct ga_object *
+find_or_default(struct ga_snapshot *snap, struct ga_str name, int *kind)
+{
+	const struct ga_object *o = find(snap, name, kind);
+
+	if (o == NULL)
+		o = find_by_id(snap, name, kind);
+	if (o != NULL)
+		return o;
+	if (name.n > 0)
+		say_unknown(name);
+	o = find(snap, default_name(snap), kind);
+	if (o == NULL) {
+		o = first_ip(snap);
+		*kind = KIND_IP;
+	}
+	return o;
+}
+
+struct rt_mta
+rt_mta_choose(struct ga_snapshot *snap, struct ga_str name, const struct ga_route_request *req)
+{
+	struct rt_mta mta = { NULL, { "", 0 }, 0, false, false };
+	const struct route_conf *c;
+	int kind;
+
+	for (int hops = 0; hops < HOPS_MAX; hops++) {
+		mta.object = find_or_default(snap, name, &kind);
+		if (mta.object == NULL)
+			return mta;
+		c = conf_of(snap, mta.object);
+		if (kind != KIND_RULE && c->delivery_paused)
+			break;		/* pause beats redirect */
+		name = kind == KIND_RULE ? draw(c, req) : c->redirect;
+		if (name.n == 0)
+			break;
+	}
+	c = conf_of(snap, mta.object);
+	mta.name = ga_object_name(mta.object);
+	mta.id = (uint32_t)c->mta_id;
+	mta.relay = kind == KIND_RELAY;
+	mta.paused = c->delivery_paused;
+	return mta;
+}
+
+void
+rt_mta_sources(struct ga_snapshot *snap, const struct rt_mta *mta, struct ga_pool *pool,
+    struct ga_route_source *v4, struct ga_route_source *v6)
+{
+	struct ga_str hostname = ga_str_c(ga_hostname());
+	const struct route_conf *c;
+
+	v4->hostname = v6->hostname = hostname;
+	if (mta->object == NULL)
+		return;
+	c = conf_of(snap, mta->object);
+	for (size_t i = 0; i < c->smtp_source.n; i++) {
+		struct ga_strlist words = c->smtp_source.v[i];
+		struct ga_sockaddr address;
+		struct ga_route_source *source;
+
+		if (!ga_sockaddr_parse(&address, words.v[0], 0))
+			continue;
+		source = address.u.sa.sa_family == AF_INET6 ? v6 : v4;
+		source->address = address;
+		source->hostname = words.n > 1 ? ga_dup(pool, words.v[1]) : hostname;
+	}
+}
+
+/* --- check --- */
+
+struct walk {
+	struct ga_snapshot *snap;
+	struct ga_diag *diag;
+	const struct ga_object *path[HOPS_MAX];
+	unsigned depth;
+	bool good;
+};
+
+static void follow(struct walk *, struct ga_str name);
+
+static void
+visit(struct walk *w, const struct ga_object *o, int kind)
+{
+	const struct route_conf *c = conf_of(w->snap, o);
+
+	for (unsigned i = 0; i < w->depth; i++)
+		if (w->path[i] == o) {
+			ga_diag_error(w->diag, kind == KIND_RULE ? "deliver_through" : "redirect",
+			    "%s: VirtualMTA \"%.*s\" leads back to itself", ga_object_where(o),
+			    (int)ga_object_name(o).n, ga_object_name(o).p);
+			w->good = false;
+			return;
+		}
+	if (w->depth == HOPS_MAX) {
+		ga_diag_error(w->diag, "redirect", "%s: more than %d steps", ga_object_where(o), HOPS_MAX);
+		w->good = false;
+		return;
+	}
+	w->path[w->depth++] = o;
+	if (kind == KIND_RULE)
+		for (size_t i = 0; i < c->deliver_through.n; i++)
+			follow(w, c->deliver_through.v[i].v[0]);
+	else if (c->redirect.n > 0)
+		follow(w, c->redirect);
+	w->depth--;
+}
+
+static void
+follow(struct walk *w, struct ga_str name)
+{
+	int kind;
+	const struct ga_object *o = find(w->snap, name, &kind);
+
+	if (o != NULL) {
+		visit(w, o, kind);
+		return;
+	}
+	ga_diag_error(w->diag, "deliver_through", "%s: there is no VirtualMTA \"%.*s\"",
+	    w->depth > 0 ? ga_object_where(w->path[w->depth - 1]) : "", (int)name.n, name.p);
+	w->good = false;
+}
+
+static bool
+check_sources(struct walk *w, const struct ga_object *o)
+{
+	const struct route_conf *c = conf_of(w->snap, o);
+	bool seen[2] = { false, false };
+
+	for (size_t i = 0; i < c->smtp_source.n; i++) {
+		struct ga_str ip = c->smtp_source.v[i].v[0];
+		struct ga_sockaddr address;
+		bool v6;
+
+		if (!ga_sockaddr_parse(&address, ip, 0)) {
+			ga_diag_error(w->diag, "smtp_source", "%s: \"%.*s\" is not an IP address",
+			    ga_object_where(o), (int)ip.n, ip.p);
+			return false;
+		}
+		v6 = address.u.sa.sa_family == AF_INET6;
+		if (seen[v6]) {
+			ga_diag_error(w->diag, "smtp_source", "%s: a second %s source", ga_object_where(o),
+			    v6 ? "IPv6" : "IPv4");
+			return false;
+		}
+		seen[v6] = true;
+	}
+	return true;
+}
+
+static bool
+check_weights(struct walk *w, const struct ga_object *o)
+{
+	const struct route_conf *c = conf_of(w->snap, o);
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < c->deliver_through.n; i++) {
+		struct ga_strlist item = c->deliver_through.v[i];
+
+		if (item.n > 1 && item.v[1].n != strspn(item.v[1].p, "0123456789")) {
+			ga_diag_error(w->diag, "deliver_through", "%s: \"%.*s\" is not a weight",
+			    ga_object_where(o), (int)item.v[1].n, item.v[1].p);
+			return false;
+		}
+		total += weight_of(item);
+	}
+	if (total == 0)
+		ga_diag_error(w->diag, "deliver_through", "%s: no VirtualMTA with a weight above 0",
+		    ga_object_where(o));
+	return total > 0;
+}
+
+bool
+rt_mta_check(struct ga_snapshot *snap, struct ga_diag *diag)
+{
+	struct walk w = { .snap = snap, .diag = diag, .good = true };
+
+	for (int kind = 0; kind < KINDS; kind++)
+		for (const struct ga_object *o = ga_object_first(snap, NULL, kinds[kind]); o != NULL;
+		    o = ga_object_next(o)) {
+			if (kind != KIND_RULE)
+				w.good = check_sources(&w, o) && w.good;
+			else
+				w.good = check_weights(&w, o) && w.good;
+			visit(&w, o, kind);
+		}
+	return w.good;
+}
