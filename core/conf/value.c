@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "conf/pattern.h"
+#include <greenarrow/conf.h>
+
 #include "conf/value.h"
 
 /* Above this a double no longer counts milliseconds or bytes one by one. */
@@ -273,4 +275,9 @@ int gac_value_compare(enum gac_type t, const union gac_typed *a, const union gac
 	default:
 		return 0;
 	}
+}
+
+bool ga_conf_duration(struct ga_str s, uint64_t *ms)
+{
+	return gac_value_duration(s, ms) == NULL;
 }

@@ -88,6 +88,9 @@ GA_EXPORT uint32_t ga_object_index(const struct ga_object *);
 /* True when that very block writes this directive. */
 GA_EXPORT bool ga_object_has(const struct ga_object *, const char *module, const char *field);
 
+/* A duration as greenarrow.conf writes it ("1h30m"), for items of lists with is=duration. */
+GA_EXPORT bool ga_conf_duration(struct ga_str, uint64_t *ms);
+
 GA_END
 
 #endif

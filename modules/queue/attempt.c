@@ -1,0 +1,413 @@
+/*
+ * attempt.c - an envelope that is out: routed, ticketed, and what came of it.
+ *
+ * route → (answered at once when the route is known) → ticket to the throttle →
+ * exactly one result.  A result is put on record in the spool before the
+ * envelope is forgotten or gets its next time; a crash between the two only
+ * repeats what was not recorded.
+ *
+ * On the message's loop.  An attempt holds its lane's place until it has ended.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "queue.h"
+
+#define PAUSE_LOOK_MS 60000
+#define REPLY_MAX 1000		/* octets of a reply that are kept */
+
+static struct q_attempt *
+attempt_new(struct q_loop *l)
+{
+	struct q_attempt *a = l->free_attempts;
+
+	if (a != NULL) {
+		l->free_attempts = a->next;
+		memset(a, 0, sizeof *a);
+	} else {
+		a = ga_xcalloc(1, sizeof *a);
+	}
+	a->loop = l;
+	a->next = l->out;
+	a->prev = &l->out;
+	if (a->next != NULL)
+		a->next->prev = &a->next;
+	l->out = a;
+	return a;
+}
+
+static void
+attempt_free(struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+
+	*a->prev = a->next;
+	if (a->next != NULL)
+		a->next->prev = a->prev;
+	ga_route_unref(a->request.route);
+	if (a->ticket.message != NULL)
+		ga_message_unref(a->ticket.message);
+	free(a->ticket.text);
+	a->next = l->free_attempts;
+	l->free_attempts = a;
+	if (l->draining && l->out == NULL) {
+		ga_unhold(l->hold);
+		l->hold = NULL;
+	}
+}
+
+void
+q_attempts_end(struct q_loop *l)
+{
+	struct q_attempt *a;
+
+	while ((a = l->free_attempts) != NULL) {
+		l->free_attempts = a->next;
+		free(a);
+	}
+}
+
+/* The attempt is over; the envelope has been dealt with. */
+static void
+finish(struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+	struct q_lane *lane = a->lane;
+
+	attempt_free(a);
+	q_lane_returned(l, lane);
+}
+
+static uint64_t
+envelope_id(struct q_loop *l, uint32_t envelope)
+{
+	const struct q_envelope *e = q_envelope(l, envelope);
+
+	return (uint64_t)q_message(l, e->message)->id << 32 | e->random;
+}
+
+/* --- on record --- */
+
+static struct ga_str
+short_reply(const struct q_attempt *a)
+{
+	struct ga_str s = ga_str_c(a->ticket.text);
+
+	if (s.n > REPLY_MAX)
+		s.n = REPLY_MAX;
+	return s;
+}
+
+static void
+record(const struct q_attempt *a, uint64_t next_ms)
+{
+	struct q_loop *l = a->loop;
+	const struct q_envelope *e = q_envelope(l, a->envelope);
+	struct ga_spool_update u = { .seq = q_message(l, e->message)->seq, .envelope = e->index,
+		.attempts = e->attempts, .flags = e->flags, .next_ms = next_ms };
+	struct ga_attrs attrs = { NULL, 0, 0 };
+
+	ga_attrs_put(&attrs, GA_ATTR_LAST_REPLY, short_reply(a));
+	u.attrs = (struct ga_str){ attrs.p, attrs.n };
+	q_spool->update(l->worker, &u);
+	ga_attrs_free(&attrs);
+}
+
+static void
+log_result(const struct q_attempt *a, enum ga_level level, const char *status)
+{
+	const struct ga_route *r = a->request.route;
+
+	if (!ga_log_wanted(q_inst, level))
+		return;
+	ga_log(q_inst, level, "GA-QUE-0001", "%016llx to %.*s: %s, attempt %u, vmta=%.*s group=%.*s: %s",
+	    (unsigned long long)envelope_id(a->loop, a->envelope), (int)r->domain.n, r->domain.p, status,
+	    q_envelope(a->loop, a->envelope)->attempts, (int)r->virtual_mta.n, r->virtual_mta.p,
+	    (int)r->group_key.n, r->group_key.p, a->ticket.text != NULL ? a->ticket.text : "");
+}
+
+/* --- results --- */
+
+static void
+count_attempt(struct q_attempt *a)
+{
+	struct q_envelope *e = q_envelope(a->loop, a->envelope);
+	bool first = e->attempts == 0;
+
+	q_state_set(a->loop, a->envelope, Q_FREE);
+	if (e->attempts < UINT16_MAX)
+		e->attempts++;
+	e->state = Q_FREE;
+	if (first)
+		q_first_attempt_ended(a->loop, a->envelope);
+}
+
+static void
+succeeded(struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+	const struct q_envelope *e = q_envelope(l, a->envelope);
+	struct ga_spool_done done = { .end = { q_message(l, e->message)->seq, e->index,
+	    GA_RESULT_SUCCESS } };
+
+	Q_ADD(l, success_total, 1);
+	if (ga_log_wanted(q_inst, GA_DEBUG))
+		log_result(a, GA_DEBUG, "success");
+	if (!a->ticket.recorded)
+		q_spool->done(l->worker, &done);
+	if (e->attempts == 0)
+		q_first_attempt_ended(l, a->envelope);
+	q_envelope_finished(l, a->envelope);
+	finish(a);
+}
+
+static void
+failed(struct q_attempt *a, bool too_long)
+{
+	struct q_loop *l = a->loop;
+	struct q_envelope *e = q_envelope(l, a->envelope);
+
+	if (too_long)
+		Q_ADD(l, toolong_total, 1);
+	else
+		Q_ADD(l, failure_total, 1);
+	count_attempt(a);
+	e->flags |= (uint8_t)(GA_ENV_FAILED | (too_long ? GA_ENV_EXPIRED : 0));
+	log_result(a, GA_INFO, too_long ? "failure_toolong" : "failure");
+	record(a, 0);
+	q_state_set(l, a->envelope, Q_FAILED);
+	finish(a);
+}
+
+static void
+wait_until_next(struct q_attempt *a, uint64_t wait_ms)
+{
+	struct q_loop *l = a->loop;
+
+	record(a, q_wall_ms(l) + wait_ms);
+	q_heap_put(l, a->envelope, ga_now_ms(l->worker) + wait_ms);
+	q_state_set(l, a->envelope, Q_TIMED);
+	q_heap_arm(l);
+	finish(a);
+}
+
+static uint64_t
+expires_ms(const struct q_attempt *a)
+{
+	const struct q_message *m = q_message(a->loop, q_envelope(a->loop, a->envelope)->message);
+
+	return m->accepted_ms + q_lifetime_ms(a->request.route->settings);
+}
+
+/* Not beyond the end of its life: then one last attempt. */
+static uint64_t
+within_life(const struct q_attempt *a, uint64_t wait_ms)
+{
+	uint64_t now = q_wall_ms(a->loop), end = expires_ms(a);
+
+	return now + wait_ms > end ? (end > now ? end - now : 0) : wait_ms;
+}
+
+static void
+schedule_answered(struct ga_run *run, enum ga_verdict verdict, void *arg)
+{
+	struct q_attempt *a = arg;
+	uint64_t now = q_wall_ms(a->loop), next = a->schedule.next_ms;
+
+	if (verdict == GA_HOLD)
+		next = a->schedule.expires_ms;
+	else if (run->schedule_ms != 0)
+		next = run->schedule_ms;
+	wait_until_next(a, within_life(a, next > now ? next - now : 0));
+}
+
+static void
+schedule(struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+	const struct q_envelope *e = q_envelope(l, a->envelope);
+	const struct q_message *m = q_message(l, e->message);
+	const struct ga_settings *settings = a->request.route->settings;
+	uint64_t wait = within_life(a, q_next_wait_ms(l, settings, e->attempts, m->accepted_ms));
+	enum ga_verdict verdict;
+
+	if (!GA_WANTED(ga_settings_plan(settings), schedule)) {
+		wait_until_next(a, wait);
+		return;
+	}
+	a->schedule = (struct ga_ev_schedule){ .sender = q_name_text(l, m->sender),
+		.domain = q_name_text(l, e->domain), .envelope_id = envelope_id(l, a->envelope),
+		.attempts = e->attempts, .accepted_ms = m->accepted_ms,
+		.next_ms = q_wall_ms(l) + wait, .expires_ms = expires_ms(a) };
+	a->run = (struct ga_run){ .worker = l->worker, .settings = settings,
+		.object_id = a->schedule.envelope_id, .done = schedule_answered, .arg = a };
+	verdict = ga_run_hook(&a->run, GA_HOOK_schedule, &a->schedule);
+	if (verdict != GA_SUSPENDED_)
+		schedule_answered(&a->run, verdict, a);
+}
+
+static void
+deferred(struct q_attempt *a)
+{
+	if (a->last_chance) {
+		failed(a, true);
+		return;
+	}
+	Q_ADD(a->loop, deferral_total, 1);
+	count_attempt(a);
+	log_result(a, GA_INFO, "deferral");
+	schedule(a);
+}
+
+/* Nothing was tried: due again at once, or later when the daemon stops. */
+static void
+returned(struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+	struct q_lane *lane = a->lane;
+	uint32_t envelope = a->envelope;
+
+	attempt_free(a);
+	q_lane_put(l, envelope);
+	q_lane_returned(l, lane);
+}
+
+static void
+ended(struct q_attempt *a)
+{
+	switch (a->ticket.result) {
+	case GA_RESULT_SUCCESS:
+		succeeded(a);
+		break;
+	case GA_RESULT_FAILURE:
+		failed(a, false);
+		break;
+	case GA_RESULT_FAILURE_TOOLONG:
+		failed(a, true);
+		break;
+	case GA_RESULT_RECALLED:
+	case GA_RESULT_CONNMAXOUT:
+		returned(a);
+		break;
+	case GA_RESULT_NONE:
+	case GA_RESULT_DEFERRAL:
+		deferred(a);
+		break;
+	}
+}
+
+static void
+ticket_done(struct ga_worker *w, struct ga_ticket *t)
+{
+	(void)w;
+	/* the ticket's reference of the route was the request's: attempt_free gives it back */
+	ended(GA_CONTAINER(t, struct q_attempt, ticket));
+}
+
+/* --- starting --- */
+
+static void
+paused(struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+	uint64_t now = q_wall_ms(l), end = expires_ms(a), wait = PAUSE_LOOK_MS;
+
+	if (now >= end) {
+		a->last_chance = true;
+		a->ticket.text = strdup("Delivery paused until its lifetime ended.");
+		deferred(a);
+		return;
+	}
+	if (end - now < wait)
+		wait = end - now;
+	if (q_envelope(l, a->envelope)->attempts == 0) {
+		struct q_message *m = q_message(l, q_envelope(l, a->envelope)->message);
+
+		/* what is paused must not fill the memory */
+		if (m->live != NULL)
+			ga_message_unref(m->live);
+		m->live = NULL;
+	}
+	q_heap_put(l, a->envelope, ga_now_ms(l->worker) + wait);
+	q_state_set(l, a->envelope, Q_PAUSED);
+	q_heap_arm(l);
+	finish(a);
+}
+
+static void
+refused(struct q_attempt *a, enum ga_result result)
+{
+	const struct ga_route *r = a->request.route;
+
+	a->ticket.result = result;
+	a->ticket.code = r->code;
+	snprintf(a->ticket.enhanced, sizeof a->ticket.enhanced, "%s", r->enhanced != NULL ? r->enhanced : "");
+	if (asprintf(&a->ticket.text, "%u %s %s", r->code, a->ticket.enhanced, r->text) < 0)
+		a->ticket.text = NULL;
+	ended(a);
+}
+
+static void
+make_ticket(struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+	const struct q_envelope *e = q_envelope(l, a->envelope);
+	const struct q_message *m = q_message(l, e->message);
+	struct ga_ticket *t = &a->ticket;
+
+	t->home = l->worker;
+	t->route = a->request.route;
+	t->message = m->live != NULL ? ga_message_ref(m->live) : NULL;
+	t->seq = m->seq;
+	t->envelope_id = envelope_id(l, a->envelope);
+	t->envelope = e->index;
+	t->attempts = e->attempts;
+	t->sender_key = l->name_of[m->sender]->hash;
+	t->flags = (e->attempts == 0 ? GA_TICKET_FIRST : 0u) | (m->bounce ? GA_TICKET_BOUNCE : 0u) |
+	    (a->last_chance ? GA_TICKET_LAST_CHANCE : 0u);
+	t->done = ticket_done;
+	q_throttle->enqueue(l->worker, t);
+}
+
+static void
+routed(struct ga_worker *w, struct ga_route_request *req)
+{
+	struct q_attempt *a = GA_CONTAINER(req, struct q_attempt, request);
+
+	(void)w;
+	a->last_chance = q_wall_ms(a->loop) >= expires_ms(a);
+	switch (req->route->kind) {
+	case GA_ROUTE_DELIVER:
+		make_ticket(a);
+		break;
+	case GA_ROUTE_DEFER:
+		refused(a, GA_RESULT_DEFERRAL);
+		break;
+	case GA_ROUTE_FAIL:
+		refused(a, GA_RESULT_FAILURE);
+		break;
+	case GA_ROUTE_PAUSED:
+		paused(a);
+		break;
+	}
+}
+
+void
+q_attempt_start(struct q_loop *l, struct q_lane *lane, uint32_t envelope)
+{
+	struct q_attempt *a = attempt_new(l);
+	const struct q_envelope *e = q_envelope(l, envelope);
+	const struct q_message *m = q_message(l, e->message);
+
+	a->lane = lane;
+	a->envelope = envelope;
+	a->request.virtual_mta = q_name_text(l, m->virtual_mta);
+	a->request.domain = q_name_text(l, e->domain);
+	a->request.message_key = m->id;
+	a->request.address_key = (uint64_t)l->name_of[e->domain]->hash << 32 | e->random;
+	a->request.envelope_id = envelope_id(l, envelope);
+	a->request.cb = routed;
+	if (q_router->route(l->worker, &a->request))
+		routed(l->worker, &a->request);
+}

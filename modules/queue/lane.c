@@ -1,0 +1,149 @@
+/*
+ * lane.c - due envelopes, in lanes of VirtualMTA x recipient domain x sender domain.
+ *
+ * A lane has at most WINDOW attempts outstanding; the rest waits here as numbers.
+ * So ten million envelopes for a slow destination are not ten million tickets,
+ * and what the throttle shares out among senders it has all in sight.  A lane
+ * lives while it has something waiting or outstanding.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "queue.h"
+
+#define WINDOW 200
+#define SLICE 100	/* attempts started in one go: some end at once */
+
+struct q_lane *
+q_lane_of(struct q_loop *l, uint32_t envelope)
+{
+	const struct q_envelope *e = q_envelope(l, envelope);
+	const struct q_message *m = q_message(l, e->message);
+	struct q_lane *lane, key;
+
+	memset(&key, 0, sizeof key);
+	key.key.virtual_mta = m->virtual_mta;
+	key.key.domain = e->domain;
+	key.key.sender = m->sender;
+	HASH_FIND(hh, l->lanes, &key.key, sizeof key.key, lane);
+	if (lane != NULL)
+		return lane;
+	lane = ga_xcalloc(1, sizeof *lane);
+	lane->key = key.key;
+	lane->loop = l;
+	HASH_ADD(hh, l->lanes, key, sizeof lane->key, lane);
+	return lane;
+}
+
+void
+q_lane_put(struct q_loop *l, uint32_t envelope)
+{
+	struct q_lane *lane = q_lane_of(l, envelope);
+
+	q_envelope(l, envelope)->lane_next = 0;
+	if (lane->last != 0)
+		q_envelope(l, lane->last)->lane_next = envelope;
+	else
+		lane->first = envelope;
+	lane->last = envelope;
+	lane->n++;
+	q_state_set(l, envelope, Q_LANED);
+}
+
+static uint32_t
+take(struct q_loop *l, struct q_lane *lane)
+{
+	uint32_t envelope = lane->first;
+
+	lane->first = q_envelope(l, envelope)->lane_next;
+	if (lane->first == 0)
+		lane->last = 0;
+	lane->n--;
+	return envelope;
+}
+
+static void
+run_more(struct ga_worker *w, struct ga_post *post)
+{
+	struct q_lane *lane = GA_CONTAINER(post, struct q_lane, more);
+
+	(void)w;
+	lane->posted = false;
+	q_lane_run(lane->loop, lane);
+}
+
+static void
+run_later(struct q_loop *l, struct q_lane *lane)
+{
+	if (lane->posted)
+		return;
+	lane->posted = true;
+	lane->more.fn = run_more;
+	ga_loop_post(l->worker, &lane->more);
+}
+
+/* An attempt may end inside q_attempt_start() and come back here: then the loop
+ * below, which is still running, goes on. */
+void
+q_lane_run(struct q_loop *l, struct q_lane *lane)
+{
+	unsigned started = 0;
+
+	if (lane->running)
+		return;
+	lane->running = true;
+	while (!l->draining && lane->n > 0 && lane->out < WINDOW && started++ < SLICE) {
+		uint32_t envelope = take(l, lane);
+
+		lane->out++;
+		q_state_set(l, envelope, Q_OUT);
+		q_attempt_start(l, lane, envelope);
+	}
+	lane->running = false;
+	if (!l->draining && lane->n > 0 && lane->out < WINDOW)
+		run_later(l, lane);
+	if (lane->n == 0 && lane->out == 0 && !lane->posted) {
+		HASH_DEL(l->lanes, lane);
+		free(lane);
+	}
+}
+
+/* One of its attempts has ended. */
+void
+q_lane_returned(struct q_loop *l, struct q_lane *lane)
+{
+	lane->out--;
+	q_lane_run(l, lane);
+}
+
+/* All envelopes of a new message are laned first, then the lanes run: recipients of
+ * one domain become tickets together. */
+void
+q_lane_run_message(struct q_loop *l, uint32_t message)
+{
+	struct q_lane *lanes[64], *lane;
+	unsigned n = 0, k;
+
+	for (uint32_t i = q_message(l, message)->envelopes; i != 0; i = q_envelope(l, i)->next) {
+		if (q_envelope(l, i)->state != Q_LANED)
+			continue;
+		lane = q_lane_of(l, i);
+		for (k = 0; k < n && lanes[k] != lane; k++)
+			;
+		if (k == n && n < 64)
+			lanes[n++] = lane;
+	}
+	for (k = 0; k < n; k++)
+		q_lane_run(l, lanes[k]);
+}
+
+void
+q_lanes_end(struct q_loop *l)
+{
+	struct q_lane *lane, *tmp;
+
+	HASH_ITER(hh, l->lanes, lane, tmp) {
+		HASH_DEL(l->lanes, lane);
+		free(lane);
+	}
+}

@@ -1,0 +1,264 @@
+/*
+ * queue.c - the module: starts and stops the loops' queues, and turns due times
+ * into attempts.
+ *
+ * Provides "intake" and "queue".  Needs a spool, a router and a throttle; they
+ * may be any modules that provide those services.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "queue.h"
+
+#define DUE_SLICE 1000		/* envelopes that become due in one go */
+
+struct ga_inst *q_inst;
+const struct ga_spool *q_spool;
+const struct ga_router *q_router;
+const struct ga_throttle *q_throttle;
+static _Atomic uint64_t memory_limit;
+
+#define GA_CF_SELF_ struct queue_conf
+GA_CONF_SCHEMA(queue_conf, QUEUE_DIRECTIVES);
+
+struct q_loop *
+q_loop(struct ga_worker *w)
+{
+	return ga_worker_state(q_inst, w);
+}
+
+bool
+q_memory_half_full(void)
+{
+	return ga_body_memory() > memory_limit / 2;
+}
+
+/* --- due --- */
+
+static void
+expired_while_held(struct q_loop *l, uint32_t envelope)
+{
+	struct q_envelope *e = q_envelope(l, envelope);
+	struct ga_spool_update u = { .seq = q_message(l, e->message)->seq, .envelope = e->index,
+		.attempts = e->attempts };
+
+	e->flags |= GA_ENV_FAILED | GA_ENV_EXPIRED;
+	u.flags = e->flags;
+	Q_ADD(l, toolong_total, 1);
+	q_state_set(l, envelope, Q_FAILED);
+	q_spool->update(l->worker, &u);
+}
+
+static void
+due(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	struct q_loop *l = arg;
+	uint32_t envelope;
+
+	(void)inst;
+	for (int i = 0; i < DUE_SLICE && (envelope = q_heap_due(l, ga_now_ms(w))) != 0; i++) {
+		if (q_envelope(l, envelope)->state == Q_HELD) {
+			expired_while_held(l, envelope);
+			continue;
+		}
+		q_lane_put(l, envelope);
+		q_lane_run(l, q_lane_of(l, envelope));
+	}
+	q_heap_arm(l);
+}
+
+static uint64_t
+end_of_life(struct q_loop *l, const struct q_message *m, uint32_t domain)
+{
+	struct ga_snapshot *snap = ga_snapshot_current();
+	const struct ga_settings *s = ga_snapshot_resolve(snap, q_name_text(l, m->virtual_mta),
+	    q_name_text(l, domain), NULL, 0);
+	uint64_t end = m->accepted_ms + q_lifetime_ms(s);
+
+	ga_snapshot_unref(snap);
+	return end;
+}
+
+/* Every envelope of a message that has just come into the table gets its state. */
+void
+q_message_schedule(struct q_loop *l, uint32_t number, const struct ga_message *from, bool hold)
+{
+	uint64_t wall = q_wall_ms(l), now = ga_now_ms(l->worker);
+	struct q_message *m = q_message(l, number);
+
+	if (m->accepted_ms > wall)
+		m->accepted_ms = wall;	/* the clock was ahead then */
+	for (uint32_t i = m->envelopes; i != 0; i = q_envelope(l, i)->next) {
+		struct q_envelope *e = q_envelope(l, i);
+		uint64_t next = from->envelopes[e->index].next_ms;
+
+		if ((e->flags & GA_ENV_FAILED) != 0) {
+			q_state_set(l, i, Q_FAILED);
+		} else if (hold || (e->flags & GA_ENV_SUSPENDED) != 0) {
+			uint64_t end = end_of_life(l, m, e->domain);
+
+			q_heap_put(l, i, now + (end > wall ? end - wall : 0));
+			q_state_set(l, i, Q_HELD);
+			if (hold)
+				q_record_held(l, i);
+		} else if (next > wall) {
+			q_heap_put(l, i, now + (next - wall));
+			q_state_set(l, i, Q_TIMED);
+		} else {
+			q_lane_put(l, i);
+		}
+	}
+	q_heap_arm(l);
+	q_lane_run_message(l, number);
+}
+
+void
+q_record_held(struct q_loop *l, uint32_t envelope)
+{
+	struct q_envelope *e = q_envelope(l, envelope);
+	struct ga_spool_update u = { .seq = q_message(l, e->message)->seq, .envelope = e->index,
+		.attempts = e->attempts };
+
+	e->flags |= GA_ENV_SUSPENDED;
+	u.flags = e->flags;
+	q_spool->update(l->worker, &u);
+}
+
+/* --- services --- */
+
+static void
+add(struct ga_worker *w, struct ga_message *message, bool hold)
+{
+	struct q_loop *l = q_loop(w);
+	uint32_t number;
+
+	if (q_id_find(l, message->id) != 0)
+		return;
+	number = q_message_new(l, message->id);
+	q_message_fill(l, number, message);
+	if (message->body != NULL && message->body->chunks != NULL && !q_memory_half_full())
+		q_message(l, number)->live = ga_message_ref(message);
+	Q_ADD(l, accepted_total, 1);
+	q_message_schedule(l, number, message, hold);
+}
+
+static const struct ga_queue service = { sizeof service, GA_QUEUE_VERSION, add, q_stats };
+
+/* --- the module --- */
+
+static void
+take_memory_limit(const void *conf)
+{
+	const struct queue_conf *c = conf;
+	uint64_t limit = c->queue_memory;
+
+	if (limit == 0)
+		limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
+	memory_limit = limit;
+	ga_body_memory_limit(limit);
+}
+
+static bool
+init(struct ga_inst *inst, const void *conf)
+{
+	q_inst = inst;
+	take_memory_limit(conf);
+	ga_service_provide(inst, GA_INTAKE_SERVICE, GA_INTAKE_VERSION, &q_intake);
+	ga_service_provide(inst, GA_QUEUE_SERVICE, GA_QUEUE_VERSION, &service);
+	q_report_init(inst);
+	return true;
+}
+
+static bool
+find_services(struct ga_inst *inst)
+{
+	q_spool = ga_service_get(GA_SPOOL_SERVICE, GA_SPOOL_VERSION);
+	q_router = ga_service_get(GA_ROUTER_SERVICE, GA_ROUTER_VERSION);
+	q_throttle = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
+	if (q_spool != NULL && q_router != NULL && q_throttle != NULL)
+		return true;
+	ga_log(inst, GA_ERR, "GA-QUE-0004", "nobody provides the service \"%s\": is its module loaded?",
+	    q_spool == NULL ? "spool" : q_router == NULL ? "router" : "throttle");
+	return false;
+}
+
+static bool
+start(struct ga_inst *inst, struct ga_worker *w)
+{
+	struct q_loop *l = ga_worker_state(inst, w);
+
+	if (!find_services(inst))
+		return false;
+	l->worker = w;
+	q_wall_init(l);
+	q_table_init(l);
+	l->timer = ga_timer_new(inst, w, due, l);
+	q_recover(l);
+	return true;
+}
+
+static bool
+reload(struct ga_inst *inst, const void *conf)
+{
+	(void)inst;
+	take_memory_limit(conf);
+	return true;
+}
+
+/* What waits in groups comes back and is routed again; what was paused is looked at. */
+static void
+reloaded(struct ga_inst *inst, struct ga_worker *w)
+{
+	struct q_loop *l = ga_worker_state(inst, w);
+	uint64_t now = ga_now_ms(w);
+
+	q_throttle->recall(w, NULL, NULL);
+	for (uint32_t i = 1; i < l->envelopes.n; i++)
+		if (q_envelope(l, i)->state == Q_PAUSED) {
+			q_heap_take(l, i);
+			q_heap_put(l, i, now);
+		}
+	q_heap_arm(l);
+}
+
+static void
+drain(struct ga_inst *inst, struct ga_worker *w, uint64_t until_ms)
+{
+	struct q_loop *l = ga_worker_state(inst, w);
+
+	(void)until_ms;
+	l->draining = true;
+	ga_timer_stop(l->timer);
+	if (l->out == NULL)
+		return;
+	l->hold = ga_hold(inst, "deliveries in flight");
+	q_throttle->recall(w, NULL, NULL);
+}
+
+static void
+stop(struct ga_inst *inst, struct ga_worker *w)
+{
+	struct q_loop *l = ga_worker_state(inst, w);
+
+	if (l->worker == NULL)
+		return;
+	l->draining = true;
+	ga_unhold(l->hold);
+	l->hold = NULL;
+	q_attempts_end(l);
+	q_lanes_end(l);
+	q_table_end(l);
+}
+
+GA_MODULE(queue, "1.0.0", "", GA_NO_HOOKS, QUEUE_DIRECTIVES,
+	.summary = "Keeps what waits, and tries it when it is due",
+	.conf = &queue_conf_schema,
+	.flags = GA_KEEP_INSTANCE,
+	.worker_size = sizeof(struct q_loop),
+	.init = init,
+	.start = start,
+	.drain = drain,
+	.stop = stop,
+	.reload = reload,
+	.reloaded = reloaded);

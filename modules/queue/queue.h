@@ -1,0 +1,217 @@
+/*
+ * queue.h - what waits: messages, envelopes, lanes; for the files of this folder.
+ *
+ * Everything here belongs to one loop: the message's home.  Entities are entries
+ * of slabs, named by 32-bit numbers (0 = none), so that ten million envelopes
+ * cost what their fields cost.  What is needed only at an attempt (recipient,
+ * reply, body) stays in the spool.
+ */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#define GA_LEVEL GA_ABI_STRICT
+#include <stdatomic.h>
+
+#include <uthash.h>
+
+#include <greenarrow/service/delivery.h>
+#include <greenarrow/service/intake.h>
+#include <greenarrow/service/queue.h>
+
+#define QUEUE_DIRECTIVES(X)									\
+	X(duration, queue_lifetime, "2d", "min=1s", "general,ip_address,relay_server,domain",	\
+	    "How long a message may wait; then one last attempt is made")			\
+	X(list, retry_schedule, "", "is=duration", "general,ip_address,relay_server,domain",	\
+	    "Waits between attempts, the last one repeats; default: ((n-1)*20)^2 s after acceptance") \
+	X(size, queue_memory, "0", "", "general",						\
+	    "Octets of message bodies kept in memory, reception included; 0: a quarter of the machine's")
+
+GA_CONF_STRUCT(queue_conf, QUEUE_DIRECTIVES);
+
+enum q_state {
+	Q_FREE,
+	Q_COMMITTING,		/* of a message: not yet on stable storage */
+	Q_TIMED,		/* in the heap until its due time */
+	Q_LANED,		/* due: in its lane */
+	Q_OUT,			/* with the router, the throttle or delivery */
+	Q_PAUSED,		/* in the heap: delivery_paused, looked at again when due */
+	Q_HELD,			/* in the heap until it expires: suspended */
+	Q_FAILED		/* failed for good: kept until a bounce is made */
+};
+
+struct q_message {
+	struct ga_message *live;	/* one reference while a first attempt needs it */
+	uint64_t seq;
+	uint64_t accepted_ms;		/* wall clock of q_wall_ms() */
+	uint32_t id;
+	uint32_t id_next;		/* bucket chain of the id table */
+	uint32_t virtual_mta, sender;	/* interned: name; sender's domain */
+	uint32_t envelopes;		/* list by q_envelope.next */
+	uint32_t nlive;			/* envelopes not finished */
+	uint32_t first_attempts;	/* envelopes whose first attempt has not ended */
+	uint8_t state;			/* Q_COMMITTING, or Q_TIMED = in the queue */
+	bool bounce;
+};
+
+struct q_envelope {
+	uint64_t due_ms;		/* monotonic */
+	uint32_t message;
+	uint32_t next;			/* of the same message */
+	uint32_t random, index;
+	uint32_t domain;		/* interned */
+	uint32_t lane_next;		/* in its lane */
+	uint32_t heap_at;		/* position + 1; 0: not in the heap */
+	uint16_t attempts;
+	uint8_t state;			/* enum q_state */
+	uint8_t flags;			/* enum ga_env_flag */
+};
+
+/* Strings that many share: counted. */
+struct q_name {
+	UT_hash_handle hh;
+	uint32_t number, refs;
+	uint32_t hash;
+	uint32_t n;
+	char text[];
+};
+
+/* A growing array whose entries do not move while they are used by number only. */
+struct q_slab {
+	char *p;
+	size_t size;			/* of an entry; its first 4 octets link free ones */
+	uint32_t n, room, free;
+};
+
+/* Due envelopes of one VirtualMTA x recipient domain x sender domain. */
+struct q_lane {
+	UT_hash_handle hh;
+	struct { uint32_t virtual_mta, domain, sender; } key;
+	uint32_t first, last;		/* by lane_next */
+	uint32_t n, out;		/* waiting here; attempts outstanding */
+	struct q_loop *loop;
+	struct ga_post more;		/* goes on with a long lane at the loop's next turn */
+	bool running, posted;
+};
+
+struct q_loop;
+
+/* An envelope that is out. */
+struct q_attempt {
+	struct ga_route_request request;
+	struct ga_ticket ticket;
+	struct q_loop *loop;
+	struct q_lane *lane;
+	uint32_t envelope;
+	bool last_chance;		/* its lifetime was over when it began */
+	struct ga_run run;		/* the schedule hook */
+	struct ga_ev_schedule schedule;
+	struct ga_str recipient;	/* for the log; malloc'd */
+	struct q_attempt *next;		/* free list; or list of all that are out */
+	struct q_attempt **prev;
+};
+
+struct q_counts {			/* written by the loop, read by anybody */
+	_Atomic uint64_t messages, envelopes, ram, bounce, disk, failed, waiting, out, paused;
+	_Atomic uint64_t accepted_total, success_total, deferral_total, failure_total, toolong_total;
+};
+
+struct q_loop {
+	struct ga_worker *worker;
+	struct q_slab messages, envelopes;
+	uint32_t *ids, id_mask, nids;		/* buckets */
+	struct q_name *names, **name_of;	/* by text; by number */
+	uint32_t nnames, names_room, *free_names, nfree_names, free_names_room;
+	uint32_t *heap, nheap, heap_room;
+	struct ga_timer *timer;
+	struct q_lane *lanes;
+	struct q_attempt *free_attempts, *out;
+	uint64_t wall_offset_ms;		/* wall clock = monotonic + this */
+	uint64_t wall_looked_ms;
+	bool draining, recovered;
+	struct ga_hold *hold;
+	struct q_counts counts;
+};
+
+extern struct ga_inst *q_inst;
+extern const struct ga_spool *q_spool;
+extern const struct ga_router *q_router;
+extern const struct ga_throttle *q_throttle;
+
+struct q_loop *q_loop(struct ga_worker *);
+#define Q_ADD(loop, field, by) \
+	atomic_fetch_add_explicit(&(loop)->counts.field, (uint64_t)(by), memory_order_relaxed)
+
+/* slab.c */
+void q_slab_init(struct q_slab *, size_t size);
+uint32_t q_slab_new(struct q_slab *);			/* zeroed */
+void q_slab_free(struct q_slab *, uint32_t);
+void q_slab_end(struct q_slab *);
+uint32_t q_name(struct q_loop *, struct ga_str);	/* with a reference */
+void q_name_unref(struct q_loop *, uint32_t);
+struct ga_str q_name_text(const struct q_loop *, uint32_t);
+
+static inline struct q_message *
+q_message(struct q_loop *l, uint32_t i)
+{
+	return (struct q_message *)(void *)(l->messages.p + (size_t)i * sizeof(struct q_message));
+}
+static inline struct q_envelope *
+q_envelope(struct q_loop *l, uint32_t i)
+{
+	return (struct q_envelope *)(void *)(l->envelopes.p + (size_t)i * sizeof(struct q_envelope));
+}
+
+/* table.c: messages by id; putting in and taking out. */
+void q_table_init(struct q_loop *);
+void q_table_end(struct q_loop *);
+uint32_t q_id_find(struct q_loop *, uint32_t id);
+uint32_t q_id_draw(struct q_loop *);
+uint32_t q_message_new(struct q_loop *, uint32_t id);
+void q_message_forget(struct q_loop *, uint32_t message);	/* never came into the queue */
+/* The message is on stable storage: its envelopes are made; state as recorded. */
+void q_message_fill(struct q_loop *, uint32_t message, const struct ga_message *);
+void q_envelope_finished(struct q_loop *, uint32_t envelope);
+void q_first_attempt_ended(struct q_loop *, uint32_t envelope);
+void q_state_set(struct q_loop *, uint32_t envelope, enum q_state);
+
+/* heap.c: due times */
+void q_heap_put(struct q_loop *, uint32_t envelope, uint64_t due_ms);
+void q_heap_take(struct q_loop *, uint32_t envelope);
+uint32_t q_heap_due(struct q_loop *, uint64_t now_ms);		/* taken out; 0: none */
+void q_heap_arm(struct q_loop *);
+
+/* schedule.c */
+uint64_t q_wall_ms(struct q_loop *);
+void q_wall_init(struct q_loop *);
+uint64_t q_curve_ms(unsigned attempts);
+/* Wait until the next attempt after `attempts` of them, and when its life ends. */
+uint64_t q_next_wait_ms(struct q_loop *, const struct ga_settings *, unsigned attempts,
+    uint64_t accepted_ms);
+uint64_t q_lifetime_ms(const struct ga_settings *);
+
+/* lane.c */
+void q_lane_put(struct q_loop *, uint32_t envelope);
+void q_lane_run(struct q_loop *, struct q_lane *);
+void q_lane_returned(struct q_loop *, struct q_lane *);
+struct q_lane *q_lane_of(struct q_loop *, uint32_t envelope);
+void q_lane_run_message(struct q_loop *, uint32_t message);
+void q_lanes_end(struct q_loop *);
+
+/* attempt.c */
+void q_attempt_start(struct q_loop *, struct q_lane *, uint32_t envelope);
+void q_attempts_end(struct q_loop *);
+
+/* queue.c */
+bool q_memory_half_full(void);
+void q_message_schedule(struct q_loop *, uint32_t message, const struct ga_message *from, bool hold);
+void q_record_held(struct q_loop *, uint32_t envelope);
+
+/* intake.c */
+extern const struct ga_intake q_intake;
+/* recover.c */
+void q_recover(struct q_loop *);
+/* report.c */
+void q_report_init(struct ga_inst *);
+void q_stats(struct ga_queue_stats *);
+
+#endif

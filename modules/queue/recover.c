@@ -1,0 +1,50 @@
+/*
+ * recover.c - what the spool held when the daemon started.
+ *
+ * The spool calls for each live message on its home loop, in slices.  Envelopes
+ * come back as they were last recorded: waiting for their time, suspended, or
+ * failed and kept.  A body stays on disk until its attempt.
+ */
+#include "queue.h"
+
+static void
+found(struct ga_worker *w, const struct ga_message *m, void *arg)
+{
+	struct q_loop *l = arg;
+	uint32_t number;
+
+	(void)w;
+	if (q_id_find(l, m->id) != 0) {
+		ga_log(q_inst, GA_ERR, "GA-QUE-0003", "message %08x is in the spool twice: the later one waits "
+		    "for the next start", m->id);
+		return;
+	}
+	number = q_message_new(l, m->id);
+	q_message_fill(l, number, m);
+	if (q_message(l, number)->envelopes == 0) {
+		q_message_forget(l, number);
+		return;
+	}
+	q_message_schedule(l, number, m, false);
+}
+
+static void
+end(struct ga_worker *w, void *arg)
+{
+	struct q_loop *l = arg;
+
+	(void)w;
+	l->recovered = true;
+	if (l->counts.messages > 0)
+		ga_log(q_inst, GA_NOTICE, "GA-QUE-0002", "loop %u: %llu messages, %llu envelopes in the queue",
+		    ga_worker_index(l->worker), (unsigned long long)l->counts.messages,
+		    (unsigned long long)l->counts.envelopes);
+}
+
+void
+q_recover(struct q_loop *l)
+{
+	struct ga_spool_recovery r = { found, end, NULL, l };
+
+	q_spool->recover(l->worker, &r);
+}
