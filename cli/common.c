@@ -11,46 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/commands.h"
 #include "conf/conf.h"
 #include "control/client.h"
 
-bool
-cli_config_option(struct cli_context *c, int argc, char **argv, int *at)
-{
-	static const char name[] = "--config-filename";
-
-	if (strncmp(argv[*at], name, sizeof name - 1) != 0)
-		return false;
-	if (argv[*at][sizeof name - 1] == '=') {
-		c->config_file = argv[*at] + sizeof name;
-		return true;
-	}
-	if (argv[*at][sizeof name - 1] != '\0' || *at + 1 >= argc)
-		return false;
-	c->config_file = argv[++*at];
-	return true;
-}
-
-const char *
-cli_config_file(const struct cli_context *c)
-{
-	const char *env = getenv("GREENARROW_CONFIG");
-
-	if (c->config_file != NULL)
-		return c->config_file;
-	return env != NULL && *env != '\0' ? env : GA_CONTROLDIR "/greenarrow.conf";
-}
+#include "cli_options.h"
+#include "commands.h"
 
 char *
-cli_control_socket(const struct cli_context *c)
+cli_control_socket(const char *argv0)
 {
 	struct ga_pool *pool = ga_pool_new(0);
-	const char *dir = gac_conf_run_directory(pool, cli_config_file(c));
+	const char *dir = gac_conf_run_directory(pool, cli_config_filename());
 	char *path = NULL;
 
 	if (dir == NULL)
-		fprintf(stderr, "%s: %s: cannot be read\n", c->argv0, cli_config_file(c));
+		fprintf(stderr, "%s: %s: cannot be read\n", argv0, cli_config_filename());
 	else if (asprintf(&path, "%s/control.sock", dir) < 0)
 		path = NULL;
 	ga_pool_free(pool);
@@ -58,9 +33,9 @@ cli_control_socket(const struct cli_context *c)
 }
 
 struct json_object *
-cli_ask(const struct cli_context *c, const char *command, struct json_object *args)
+cli_ask(const char *argv0, const char *command, struct json_object *args)
 {
-	char *path = cli_control_socket(c), *err = NULL;
+	char *path = cli_control_socket(argv0), *err = NULL;
 	struct json_object *reply = NULL;
 
 	if (path == NULL) {
@@ -68,7 +43,7 @@ cli_ask(const struct cli_context *c, const char *command, struct json_object *ar
 		return NULL;
 	}
 	if (gac_control_call(path, command, args, &reply, &err) != 0)
-		fprintf(stderr, "%s: %s\n", c->argv0, err != NULL ? err : "no answer");
+		fprintf(stderr, "%s: %s\n", argv0, err != NULL ? err : "no answer");
 	free(err);
 	free(path);
 	return reply;

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/version.h"
-#include "cli/commands.h"
+#include "commands.h"
 
 static const struct cli_command commands[] = {
 	{ "status", "one screen: what the daemon is doing", cli_status },
@@ -25,46 +25,45 @@ static const struct cli_command commands[] = {
 static void
 usage(FILE *out, const char *argv0)
 {
-	fprintf(out,
-	    "%s: Usage:\n"
-	    "  greenarrow COMMAND [ARGUMENTS]\n"
-	    "\n"
-	    "Commands:\n", argv0);
+	fprintf(out, "%s: Usage:\n  greenarrow COMMAND [ARGUMENTS]\n\nCommands:\n", argv0);
 	for (const struct cli_command *c = commands; c->name != NULL; c++)
-		fprintf(out, "  %-28s  %s\n", c->name, c->help);
+		fprintf(out, "  %-20s%s\n", c->name, c->help);
 	fprintf(out,
-	    "  %-28s  %s\n"
+	    "  %-20s%s\n"
 	    "\n"
-	    "Application Options:\n"
-	    "      --config-filename=            the configuration of the instance to ask\n"
-	    "      --version                     print the version and exit\n"
+	    "Every command takes --config-filename=FILE and --help.\n"
 	    "\n"
 	    "Help Options:\n"
-	    "  -h, --help                        Show this help message\n",
-	    "queue_check", "verify the spool; the daemon must not run");
+	    "  -h, --help                        Show this help message\n"
+	    "      --version                     print the version and exit\n",
+	    "queue_check", "verify the spool and print what it holds; no daemon may run on it");
 }
 
 /* Not a command of ours: perhaps one of a module. */
 static int
-run_offline(const char *file, int argc, char **argv)
+run_offline(const char *argv0, int argc, char **argv)
 {
 	const char *daemon = getenv("GREENARROWD");
 	char **args = calloc((size_t)argc + 5, sizeof *args);
-	char option[4096];
-	int n = 0;
+	int n = 0, first = 1;
 
 	if (args == NULL)
 		return 1;
 	if (daemon == NULL)
 		daemon = GA_SBINDIR "/greenarrowd";
-	snprintf(option, sizeof option, "--config-filename=%s", file);
 	args[n++] = (char *)(uintptr_t)daemon;
-	args[n++] = option;
+	/* which configuration is the daemon's option; the rest is the command's */
+	if (first < argc && strncmp(argv[first], "--config-filename", 17) == 0) {
+		args[n++] = argv[first];
+		if (argv[first++][17] == '\0' && first < argc)
+			args[n++] = argv[first++];
+	}
 	args[n++] = (char *)(uintptr_t)"--command";
-	for (int i = 0; i < argc; i++)
-		args[n++] = argv[i];
+	args[n++] = argv[0];
+	while (first < argc)
+		args[n++] = argv[first++];
 	execv(daemon, args);
-	fprintf(stderr, "greenarrow: %s: %s\n", daemon, strerror(errno));
+	fprintf(stderr, "%s: %s: %s\n", argv0, daemon, strerror(errno));
 	free(args);
 	return 1;
 }
@@ -72,29 +71,24 @@ run_offline(const char *file, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	struct cli_context context = { .argv0 = argv[0] };
-	int at = 1;
+	const char *word = argc > 1 ? argv[1] : "";
 
-	for (; at < argc && argv[at][0] == '-'; at++) {
-		if (strcmp(argv[at], "-h") == 0 || strcmp(argv[at], "--help") == 0) {
-			usage(stdout, argv[0]);
-			return 0;
-		}
-		if (strcmp(argv[at], "--version") == 0) {
-			printf("greenarrow %s\n", gac_version());
-			return 0;
-		}
-		if (!cli_config_option(&context, argc, argv, &at)) {
-			fprintf(stderr, "%s: unknown option `%s`\nTry `%s --help`.\n", argv[0], argv[at], argv[0]);
-			return 2;
-		}
+	if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+		usage(stdout, argv[0]);
+		return 0;
 	}
-	if (at == argc) {
+	if (strcmp(word, "--version") == 0) {
+		printf("greenarrow %s\n", gac_version());
+		return 0;
+	}
+	if (*word == '\0' || *word == '-') {
 		usage(stderr, argv[0]);
 		return 2;
 	}
 	for (const struct cli_command *c = commands; c->name != NULL; c++)
-		if (strcmp(argv[at], c->name) == 0)
-			return c->run(&context, argc - at, argv + at);
-	return run_offline(cli_config_file(&context), argc - at, argv + at);
+		if (strcmp(word, c->name) == 0) {
+			argv[1] = argv[0];
+			return c->run(argc - 1, argv + 1);
+		}
+	return run_offline(argv[0], argc - 1, argv + 1);
 }

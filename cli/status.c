@@ -7,29 +7,13 @@
  */
 #include "config.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "cli/commands.h"
-
-static void
-usage(FILE *out, const char *argv0)
-{
-	fprintf(out,
-	    "%s: Usage:\n"
-	    "  greenarrow status [ARGUMENTS]\n"
-	    "\n"
-	    "Prints what the daemon is doing: version, uptime, loops, queue, connections,\n"
-	    "rates, what is paused, the last reload.\n"
-	    "\n"
-	    "Application Options:\n"
-	    "      --config-filename=            the configuration of the instance to ask\n"
-	    "      --json                        print the answer as a json document\n"
-	    "\n"
-	    "Help Options:\n"
-	    "  -h, --help                        Show this help message\n", argv0);
-}
+#include "cli_options.h"
+#include "commands.h"
 
 static const char *
 when(int64_t ms, char *buf, size_t room)
@@ -132,40 +116,47 @@ print_list(const char *title, struct json_object *list, const char *what, const 
 	}
 }
 
-int
-cli_status(struct cli_context *c, int argc, char **argv)
+static void
+print_screen(struct json_object *o)
 {
-	struct json_object *o;
-	bool json = false;
+	print_head(o);
+	print_queue(cli_member(o, "queue"));
+	print_rates(cli_member(o, "rates"));
+	print_connections(cli_member(o, "smtp_server"), cli_member(o, "smtp_client"));
+	print_spool(cli_member(o, "spool"));
+	print_list("paused", cli_member(o, "paused"), "what", "why");
+	print_list("held by", cli_member(o, "holds"), "module", "for");
+}
 
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0) {
-			json = true;
-		} else if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-			usage(stdout, c->argv0);
-			return 0;
-		} else if (!cli_config_option(c, argc, argv, &i)) {
-			fprintf(stderr, "%s: status: unknown argument `%s`\n", c->argv0, argv[i]);
-			return 2;
-		}
-	}
-	o = cli_ask(c, "status", NULL);
+int
+cli_status(int argc, char **argv)
+{
+	bool json = false;
+	const struct cli_option options[] = {
+		{ "json", 0, &json, NULL, "print the answer as a json document" }
+	};
+	static const char *const synopsis[] = { "status [ARGUMENTS]", NULL };
+	const struct cli_usage usage = { synopsis,
+		"This tool shows what the daemon is doing: version, uptime, loops, queue,\n"
+		"connections, rates, what is paused, and the last reload.",
+		options, sizeof options / sizeof options[0] };
+	struct json_object *o;
+	int code, first = cli_parse(&usage, argc, argv, &code);
+
+	if (first < 0)
+		return code;
+	if (first < argc)
+		return cli_wrong_usage(argv[0], "status: unexpected `%s`", argv[first]);
+	o = cli_ask(argv[0], "status", NULL);
 	if (o == NULL)
 		return 1;
-	if (json) {
-		json_object_object_del(o, "id");
-		json_object_object_del(o, "ok");
+	json_object_object_del(o, "id");
+	json_object_object_del(o, "ok");
+	if (json)
 		printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
 		    JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
-	} else {
-		print_head(o);
-		print_queue(cli_member(o, "queue"));
-		print_rates(cli_member(o, "rates"));
-		print_connections(cli_member(o, "smtp_server"), cli_member(o, "smtp_client"));
-		print_spool(cli_member(o, "spool"));
-		print_list("paused", cli_member(o, "paused"), "what", "why");
-		print_list("held by", cli_member(o, "holds"), "module", "for");
-	}
+	else
+		print_screen(o);
 	json_object_put(o);
 	return 0;
 }

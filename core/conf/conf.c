@@ -7,6 +7,7 @@
  * on a loop), greenarrow_config and tests.  The result is read-only.
  */
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -194,4 +195,23 @@ const char *gac_conf_module_name(const struct gac_conf *conf, size_t i)
 const struct gac_pos *gac_conf_module_pos(const struct gac_conf *conf, size_t i)
 {
 	return &conf->modules[i + 1]->pos;
+}
+
+const char *gac_conf_run_directory(struct ga_pool *pool, const char *file)
+{
+	struct ga_diag *diag = gac_diag_new();
+	struct gac_tree tree;
+	const struct gac_word *w;
+	const char *path = NULL;
+	FILE *f = fopen(file, "re");
+
+	if (f != NULL) {
+		fclose(f);
+		gac_tree_init(&tree, pool, diag);
+		gac_tree_read(&tree, file);
+		w = early(tree.top.first, "run_directory");
+		path = w != NULL && w->text.n > 0 && w->text.p[0] == '/' ? ga_dup(pool, w->text).p : GA_RUNDIR;
+	}
+	gac_diag_free(diag);
+	return path;
 }

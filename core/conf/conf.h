@@ -37,6 +37,11 @@ struct gac_conf_options {
 struct gac_conf *gac_conf_load(const struct gac_conf_options *, struct ga_diag *) GA_NODISCARD;
 void gac_conf_free(struct gac_conf *);
 
+/* The run_directory that a file names, or the installed one: looked for without
+ * checking anything else, so that a daemon can be found whose file has an error by
+ * now.  NULL: the file cannot be read. */
+const char *gac_conf_run_directory(struct ga_pool *, const char *file);
+
 /* The modules to load, in order, without the core itself. */
 size_t gac_conf_modules(const struct gac_conf *);
 const struct gac_manifest *gac_conf_manifest(const struct gac_conf *, size_t i);

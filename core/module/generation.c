@@ -134,7 +134,7 @@ released(void *ctx, struct ga_snapshot *snapshot)
 
 /* --- making one --- */
 
-static struct ga_plan *
+static const struct ga_plan *
 build_plan(void *ctx, const struct ga_settings *settings, const uint64_t *enabled, size_t n)
 {
 	struct gac_generation *g = ctx;

@@ -72,7 +72,7 @@ struct gac_hook {
 extern const struct gac_hook gac_hooks[GA_HOOK_COUNT_];
 
 /* A plan of the instances whose bit is set in `modules`, in their order. */
-struct ga_plan *gac_plan_build(struct ga_pool *, struct ga_inst *const *insts,
+const struct ga_plan *gac_plan_build(struct ga_pool *, struct ga_inst *const *insts,
     unsigned n, uint64_t modules);
 
 /* Services and registrations of an instance that failed to come up or is gone. */

@@ -57,7 +57,7 @@ steps_of(struct ga_pool *pool, struct ga_inst *const *insts, unsigned n, uint64_
 	return steps;
 }
 
-struct ga_plan *
+const struct ga_plan *
 gac_plan_build(struct ga_pool *pool, struct ga_inst *const *insts, unsigned n, uint64_t modules)
 {
 	struct ga_plan *plan = ga_alloc(pool, sizeof *plan);
