@@ -3,8 +3,9 @@
  * transactions, the state of a loop.
  *
  *	smtp_client.c	the module: directives, services, drain and stop
- *	conn.c		a connection: hosts to try, stream, timer, states, its end
+ *	connect.c	from a batch to a connected stream
  *	targets.c	which hosts and addresses, in which order
+ *	conn.c		a connection: stream, timer, states, hooks, its end
  *	session.c	greeting, EHLO, HELO, STARTTLS, QUIT
  *	transaction.c	MAIL to the reply after the dot
  *	prepare.c	what must be known before MAIL: the message read, hooks asked
@@ -250,8 +251,20 @@ smtpc_count(atomic_uint_fast64_t *c, int64_t by)
 	atomic_fetch_add_explicit(c, (uint64_t)by, memory_order_relaxed);
 }
 
-/* --- conn.c --- */
+/* --- connect.c --- */
 void smtpc_conn_open(struct smtpc_loop *, struct ga_group *, struct ga_batch);
+/* Begin anew with the same tickets, without penalty. */
+void smtpc_conn_again(struct smtpc_conn *);
+/* Connect to the same address again (in clear). */
+void smtpc_conn_retry_clear(struct smtpc_conn *);
+/* Try targets[target], or give up when there is none. */
+void smtpc_connect_next(struct smtpc_conn *);
+void smtpc_drop_stream(struct smtpc_conn *, const char *reason, bool abort);
+void smtpc_set_route(struct smtpc_conn *, struct ga_route *);
+const struct ga_route_source *smtpc_source(const struct smtpc_conn *);
+
+/* --- conn.c --- */
+struct smtpc_conn *smtpc_conn_new(struct smtpc_loop *);
 struct smtpc_conn *smtpc_conn_ref(struct smtpc_conn *);
 void smtpc_conn_unref(struct smtpc_conn *);
 void smtpc_enter(struct smtpc_conn *, enum smtpc_state);
@@ -259,7 +272,21 @@ void smtpc_enter(struct smtpc_conn *, enum smtpc_state);
 void smtpc_deadline(struct smtpc_conn *, uint64_t ms);
 /* Send what is in out; the rest goes when the stream takes it. */
 void smtpc_flush(struct smtpc_conn *);
+void smtpc_want_read(struct smtpc_conn *);
+/* The stream took nothing more: come back when it does. */
+void smtpc_want_write(struct smtpc_conn *);
+void smtpc_write_failed(struct smtpc_conn *, int error);
+ga_stream_fn smtpc_stream_ready;
+ga_stream_tls_fn smtpc_stream_tls_done;
+
+/* Hooks: lines of SMTP, and what becomes of the connection. */
+void smtpc_line(struct smtpc_conn *, enum ga_line, const char *p, size_t n);
+void smtpc_tell_connection(struct smtpc_conn *, enum ga_hook_id, const char *reason);
+struct ga_addr smtpc_addr(const struct ga_sockaddr *, char buf[GA_SOCKADDR_TEXT]);
+
 struct smtpc_verdict;
+/* Remember why a host was given up. */
+void smtpc_reason(struct smtpc_conn *, const struct smtpc_verdict *);
 /* A host is given up: the next one is tried, or all tickets are deferred with
  * that reason.  Not after the first reply to MAIL. */
 void smtpc_host_failed(struct smtpc_conn *, const struct smtpc_verdict *);
@@ -271,25 +298,15 @@ void smtpc_conn_lost(struct smtpc_conn *, const char *enhanced, bool network,
     const char *fmt, ...) GA_PRINTF(4, 5);
 /* All hosts failed, or there is none: the tickets are deferred with the last reason. */
 void smtpc_give_up(struct smtpc_conn *);
-/* Choose the next batch in another turn of the loop, not in this call. */
-void smtpc_next_later(struct smtpc_conn *);
-/* Connect to the same address again (in clear). */
-void smtpc_conn_retry_clear(struct smtpc_conn *);
+void smtpc_give_up_later(struct smtpc_conn *);
 /* The time is over: tickets are recalled, or deferred when their dot is out. */
 void smtpc_conn_abort(struct smtpc_conn *);
-/* The stream took nothing more: come back when it does. */
-void smtpc_want_write(struct smtpc_conn *);
-void smtpc_want_read(struct smtpc_conn *);
-void smtpc_write_failed(struct smtpc_conn *, int error);
 /* Gone: stream, slot and all.  No tickets may be left.  reason: for logs. */
 void smtpc_conn_close(struct smtpc_conn *, const char *reason, bool abort);
-/* Begin anew with the same tickets, without penalty. */
-void smtpc_conn_again(struct smtpc_conn *);
-void smtpc_set_route(struct smtpc_conn *, struct ga_route *);
-const struct ga_route_source *smtpc_source(const struct smtpc_conn *);
-/* Hooks: lines of SMTP, and what becomes of the connection. */
-void smtpc_line(struct smtpc_conn *, enum ga_line, const char *p, size_t n);
-void smtpc_tell_connection(struct smtpc_conn *, enum ga_hook_id, const char *reason);
+/* Choose the next batch in another turn of the loop, not in this call. */
+void smtpc_next_later(struct smtpc_conn *);
+/* Cut to room, with a NUL. */
+void smtpc_copy(char *to, size_t room, struct ga_str);
 
 /* --- smtp_client.c --- */
 /* A connection or a DONE of this loop is gone: a drain may be over. */
@@ -367,8 +384,5 @@ void smtpc_report_init(struct ga_inst *);
 void smtpc_stats(struct ga_delivery_stats *);
 const char *smtpc_state_name(enum smtpc_state);
 const char *smtpc_command_name(enum smtpc_state);
-
-/* The event's fields of a connection, for hooks. */
-struct ga_addr smtpc_addr(const struct ga_sockaddr *, char buf[GA_SOCKADDR_TEXT]);
 
 #endif

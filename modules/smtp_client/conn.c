@@ -1,13 +1,13 @@
 /*
- * conn.c - an outgoing connection: its hosts, stream, timer, states and end.
+ * conn.c - an outgoing connection: its stream, timer, states and ends.
  *
- * Opened by the throttle (through smtp_client.c) for a batch; lives on the loop
- * of the throttle group.  It holds one slot of the group from open to
+ * Opened in connect.c, driven by session.c and transaction.c; lives on the loop of
+ * the throttle group.  It holds one slot of the group from open to
  * throttle->closed(), however many addresses it tries meanwhile.  References: one
- * for the slot, one for every spool request under way, so that their callbacks
- * find it.  Freed ones are kept for the next (their timer and buffer with them).
- * Until MAIL has been answered a failure leads to the next address; after that
- * it ends the tickets.
+ * for the slot, one for every spool request or post under way, so that their
+ * callbacks find it.  Freed ones are kept for the next (their timer and buffer
+ * with them).  Until MAIL has been answered a failure leads to the next address;
+ * after that it ends the tickets.
  */
 #include "client.h"
 
@@ -21,14 +21,22 @@
 #define KEEP_FREE 64		/* connections kept for the next ones of a loop */
 #define AFTER_WRITE_ERROR_MS 5000	/* to read what the peer said before it closed */
 
-static void connect_next(struct smtpc_conn *);
+void
+smtpc_copy(char *to, size_t room, struct ga_str s)
+{
+	size_t n = s.n < room ? s.n : room - 1;
+
+	if (n > 0)
+		memcpy(to, s.p, n);
+	to[n] = '\0';
+}
 
 /* --- references and memory --- */
 
 static void timer_fired(struct ga_inst *, struct ga_worker *, void *arg);
 
-static struct smtpc_conn *
-conn_new(struct smtpc_loop *l)
+struct smtpc_conn *
+smtpc_conn_new(struct smtpc_loop *l)
 {
 	struct smtpc_conn *c = l->free_conns;
 
@@ -321,8 +329,8 @@ readable(struct smtpc_conn *c)
 		smtpc_conn_lost(c, "4.4.2", true, "connection to %s: %s", c->mx, strerror((int)-n));
 }
 
-static void
-stream_ready(struct ga_stream *s, unsigned events, void *arg)
+void
+smtpc_stream_ready(struct ga_stream *s, unsigned events, void *arg)
 {
 	struct smtpc_conn *c = arg;
 
@@ -334,8 +342,8 @@ stream_ready(struct ga_stream *s, unsigned events, void *arg)
 	smtpc_conn_unref(c);
 }
 
-static void
-stream_tls_done(struct ga_stream *s, const char *err, void *arg)
+void
+smtpc_stream_tls_done(struct ga_stream *s, const char *err, void *arg)
 {
 	struct smtpc_conn *c = arg;
 
@@ -344,162 +352,16 @@ stream_tls_done(struct ga_stream *s, const char *err, void *arg)
 	smtpc_conn_unref(c);
 }
 
-/* --- opening --- */
+/* --- ends --- */
 
 void
-smtpc_set_route(struct smtpc_conn *c, struct ga_route *route)
-{
-	if (c->route != route) {
-		ga_route_ref(route);
-		if (c->route != NULL)
-			ga_route_unref(c->route);
-		c->route = route;
-	}
-	c->conf = ga_settings_conf(route->settings, "smtp_client");
-	c->plan = ga_settings_plan(route->settings);
-	c->max = c->conf->reuse_connections ?
-	    (unsigned)c->conf->reuse_connections_max_messages : 1;
-}
-
-const struct ga_route_source *
-smtpc_source(const struct smtpc_conn *c)
-{
-	return c->v6 ? &c->route->v6 : &c->route->v4;
-}
-
-/* The transport for this route: the one loaded last that serves it. */
-static const struct ga_transport *
-choose_transport(const struct ga_route *route)
-{
-	const struct ga_transport *t, *best = NULL;
-
-	for (unsigned i = 0; (t = ga_service_nth(GA_TRANSPORT_SERVICE, GA_TRANSPORT_VERSION, i,
-	    NULL)) != NULL; i++)
-		if (t->serves(route))
-			best = t;
-	return best;
-}
-
-static void
-copy_name(char *to, size_t room, struct ga_str s)
-{
-	size_t n = s.n < room ? s.n : room - 1;
-
-	if (n > 0)
-		memcpy(to, s.p, n);
-	to[n] = '\0';
-}
-
-/* A session that was, on this or another host, leaves nothing behind. */
-static void
-forget_session(struct smtpc_conn *c)
-{
-	c->offer = (struct smtpc_offer){ 0 };
-	c->tls = c->reused = c->needs_rset = c->broken = c->write_failed = false;
-	c->rcpt_limit = 0;
-	c->wanted = 0;
-	c->done = 0;
-	c->connected_ms = 0;
-	c->local.len = 0;
-	smtpc_out_reset(&c->out);
-	ga_reply_reset(&c->reply);
-}
-
-static void
-drop_stream(struct smtpc_conn *c, const char *reason, bool abort)
-{
-	if (c->opening != NULL)
-		c->transport->cancel(c->opening);
-	c->opening = NULL;
-	if (c->stream == NULL)
-		return;
-	smtpc_tell_connection(c, GA_HOOK_connection_closed, reason);
-	ga_stream_close(c->stream, abort);
-	c->stream = NULL;
-}
-
-static void
-connected(struct ga_worker *w, struct ga_stream *s, int code, const char *err, void *arg)
-{
-	struct smtpc_conn *c = arg;
-	const struct ga_stream_info *info;
-	char text[GA_SOCKADDR_TEXT];
-
-	c->opening = NULL;
-	if (s == NULL) {
-		smtpc_conn_lost(c, "4.4.1", true, "%s (%s): %s", c->mx,
-		    ga_sockaddr_text(&c->remote, true, text), err != NULL ? err : strerror(code));
-		return;
-	}
-	c->stream = s;
-	s->ready = stream_ready;
-	s->tls_done = stream_tls_done;
-	s->arg = c;
-	info = ga_stream_info(s);
-	c->local = info->local;
-	c->connected_ms = ga_now_ms(w);
-	smtpc_count(&smtpc.opened, 1);
-	smtpc_tell_connection(c, GA_HOOK_connection_opened, "");
-	want(c, GA_READ);
-	smtpc_session_begin(c);
-}
-
-/* Try targets[target], or give up when there is none. */
-static void
-connect_next(struct smtpc_conn *c)
-{
-	const struct ga_route_host *host;
-	struct ga_transport_target target;
-
-	forget_session(c);
-	if (c->target >= c->ntargets) {
-		smtpc_give_up(c);
-		return;
-	}
-	host = &c->route->hosts[c->targets[c->target].host];
-	c->remote = host->addresses[c->targets[c->target].address];
-	c->v6 = c->remote.u.sa.sa_family == AF_INET6;
-	copy_name(c->mx, sizeof c->mx, host->name);
-	c->id = atomic_fetch_add(&smtpc.next_id, 1) + 1;
-	c->start_wall_us = ga_wall_ms() * 1000;
-	c->start_ms = ga_now_ms(c->loop->worker);
-	smtpc_enter(c, SMTPC_CONNECTING);
-	target = (struct ga_transport_target){ c->route, host, &c->remote, smtpc_source(c),
-		(uint32_t)c->conf->smtp_connect_timeout };
-	c->opening = c->transport->open(c->loop->worker, &target, connected, c);
-}
-
-static void
-reason(struct smtpc_conn *c, const struct smtpc_verdict *v)
+smtpc_reason(struct smtpc_conn *c, const struct smtpc_verdict *v)
 {
 	c->why_code = v->code;
 	c->why_network = v->network;
-	copy_name(c->why, sizeof c->why, v->text);
-	copy_name(c->why_enhanced, sizeof c->why_enhanced,
+	smtpc_copy(c->why, sizeof c->why, v->text);
+	smtpc_copy(c->why_enhanced, sizeof c->why_enhanced,
 	    v->from_reply ? ga_reply_enhanced(&c->reply) : ga_str_c(v->enhanced));
-}
-
-/* Why there is nowhere to go, in words. */
-static void
-explain_no_target(struct smtpc_conn *c)
-{
-	const struct ga_route *r = c->route;
-	struct smtpc_verdict v = { .enhanced = "4.4.4" };
-	char text[sizeof c->why];
-
-	if (c->transport == NULL)
-		snprintf(text, sizeof text, "no transport module serves this route");
-	else if (r->nhosts == 0)
-		snprintf(text, sizeof text, "no host is known for %.*s", (int)r->domain.n, r->domain.p);
-	else if (r->hosts[0].naddresses == 0 && r->hosts[0].why_none != NULL)
-		snprintf(text, sizeof text, "%.*s: %s", (int)r->hosts[0].name.n, r->hosts[0].name.p,
-		    r->hosts[0].why_none);
-	else
-		snprintf(text, sizeof text, "%.*s: no address of a family that VirtualMTA %.*s has "
-		    "a source address for", (int)r->hosts[0].name.n, r->hosts[0].name.p,
-		    (int)r->virtual_mta.n, r->virtual_mta.p);
-	v.text = ga_str_c(text);
-	reason(c, &v);
 }
 
 static void
@@ -547,60 +409,11 @@ smtpc_next_later(struct smtpc_conn *c)
 	later(c, next_now);
 }
 
-static void
-choose_targets(struct smtpc_conn *c)
-{
-	c->target = 0;
-	c->transport = choose_transport(c->route);
-	c->ntargets = c->transport == NULL ? 0 :
-	    smtpc_targets(c->route, (unsigned)c->conf->max_connect_attempts, c->targets);
-	if (c->ntargets == 0)
-		explain_no_target(c);
-}
-
 void
-smtpc_conn_open(struct smtpc_loop *l, struct ga_group *group, struct ga_batch batch)
+smtpc_give_up_later(struct smtpc_conn *c)
 {
-	struct smtpc_conn *c = conn_new(l);
-
-	c->group = group;
-	c->state = SMTPC_PREPARE;	/* so that entering CONNECTING is counted */
-	smtpc_set_route(c, batch.first->route);
-	copy_name(c->initial_domain, sizeof c->initial_domain, c->route->domain);
-	TAILQ_INSERT_TAIL(&l->all, c, all);
-	l->open++;
-	ga_worker_load(l->worker, 1);
-	smtpc_count(&smtpc.connections, 1);
-	smtpc_enter(c, SMTPC_CONNECTING);
-	smtpc_prepare(c, batch);
-	choose_targets(c);
-	/* open() may not end in closed(): what fails at once fails by a post. */
-	if (l->draining || c->ntargets == 0)
-		later(c, give_up_now);
-	else
-		connect_next(c);
+	later(c, give_up_now);
 }
-
-void
-smtpc_conn_again(struct smtpc_conn *c)
-{
-	drop_stream(c, "found closed when it was to be used again", true);
-	c->no_tls = false;
-	copy_name(c->initial_domain, sizeof c->initial_domain, c->route->domain);
-	smtpc_enter(c, SMTPC_CONNECTING);
-	choose_targets(c);
-	connect_next(c);
-}
-
-void
-smtpc_conn_retry_clear(struct smtpc_conn *c)
-{
-	drop_stream(c, "TLS handshake failed", true);
-	c->no_tls = true;
-	connect_next(c);
-}
-
-/* --- ends --- */
 
 void
 smtpc_give_up(struct smtpc_conn *c)
@@ -624,16 +437,16 @@ smtpc_give_up(struct smtpc_conn *c)
 void
 smtpc_host_failed(struct smtpc_conn *c, const struct smtpc_verdict *v)
 {
-	reason(c, v);
+	smtpc_reason(c, v);
 	ga_log(smtpc.inst, GA_DEBUG, "GA-SMC-0001", "connection %llu: %s",
 	    (unsigned long long)c->id, c->why);
-	drop_stream(c, c->why, false);
+	smtpc_drop_stream(c, c->why, false);
 	c->no_tls = false;
 	c->target++;
 	if (c->txn.first == NULL && c->carry == NULL)
 		smtpc_conn_close(c, c->why, true);
 	else
-		connect_next(c);
+		smtpc_connect_next(c);
 }
 
 void
@@ -701,7 +514,7 @@ smtpc_conn_close(struct smtpc_conn *c, const char *why, bool abort)
 
 	if (c->state == SMTPC_CLOSED)
 		return;
-	drop_stream(c, why, abort);
+	smtpc_drop_stream(c, why, abort);
 	smtpc_deadline(c, 0);
 	ga_timer_stop(c->timer);
 	c->armed_ms = 0;

@@ -81,16 +81,6 @@ struct request {
 	size_t saved, busy;
 };
 
-static void
-copy(char *to, size_t room, struct ga_str s)
-{
-	size_t n = s.n < room ? s.n : room - 1;
-
-	if (n > 0)
-		memcpy(to, s.p, n);
-	to[n] = '\0';
-}
-
 static const char *
 current_command(const struct smtpc_conn *c)
 {
@@ -119,10 +109,10 @@ fill_row(struct row *r, const struct smtpc_conn *c, uint64_t now)
 	r->group_max = smtpc.throttle->max_connections(c->group);
 	r->mta_id = c->route->mta_id;
 	r->tls = c->tls;
-	copy(r->initial_domain, sizeof r->initial_domain, ga_str_c(c->initial_domain));
-	copy(r->recent_domain, sizeof r->recent_domain, c->route->domain);
-	copy(r->mx, sizeof r->mx, ga_str_c(c->mx));
-	copy(r->group_key, sizeof r->group_key, smtpc.throttle->key(c->group));
+	smtpc_copy(r->initial_domain, sizeof r->initial_domain, ga_str_c(c->initial_domain));
+	smtpc_copy(r->recent_domain, sizeof r->recent_domain, c->route->domain);
+	smtpc_copy(r->mx, sizeof r->mx, ga_str_c(c->mx));
+	smtpc_copy(r->group_key, sizeof r->group_key, smtpc.throttle->key(c->group));
 }
 
 static void write_part(struct ga_worker *, struct ga_post *);
