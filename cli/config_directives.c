@@ -50,8 +50,26 @@ static void list_modules(const char *dir, struct names *l)
 	}
 	if (d != NULL)
 		closedir(d);
-	if (l->n > 0)
-		qsort(l->v, l->n, sizeof *l->v, by_name);
+}
+
+static void list_builtin(struct names *l)
+{
+	struct gac_conf_options o = { .file = NULL };
+	struct ga_pool *pool = ga_pool_new(0);
+
+	config_builtin(pool, &o);
+	for (size_t i = 0; i < o.nbuiltin; i++)
+		add_name(l, o.builtin[i].name, strlen(o.builtin[i].name));
+	ga_pool_free(pool);
+}
+
+/* All modules by name, the core before them. */
+static void list_all(const char *dir, struct names *l)
+{
+	add_name(l, GAC_CORE_MODULE, strlen(GAC_CORE_MODULE));
+	list_modules(dir, l);
+	list_builtin(l);
+	qsort(l->v + 1, l->n - 1, sizeof *l->v, by_name);
 }
 
 /* The configuration that loads this one module (NULL: none), and nothing else. */
@@ -63,8 +81,12 @@ static struct gac_conf *load_one(const char *name, const char *module_directory)
 		.preload = preload, .tables_only = true,
 	};
 	struct ga_diag *diag = gac_diag_new();
-	struct gac_conf *conf = gac_conf_load(&o, diag);
+	struct ga_pool *pool = ga_pool_new(0);
+	struct gac_conf *conf;
 
+	config_builtin(pool, &o);
+	conf = gac_conf_load(&o, diag);
+	ga_pool_free(pool);
 	gac_diag_print(diag, stderr);
 	gac_diag_free(diag);
 	return conf;
@@ -240,8 +262,14 @@ static char *directory_of(const struct config_args *a, const char *file)
 {
 	struct ga_diag *diag = gac_diag_new();
 	struct gac_conf_options o = { .file = file, .module_directory = a->module_directory };
-	struct gac_conf *conf = access(file, R_OK) == 0 ? gac_conf_load(&o, diag) : NULL;
-	char *dir = strdup(conf != NULL ? conf->module_directory :
+	struct ga_pool *pool = ga_pool_new(0);
+	struct gac_conf *conf;
+	char *dir;
+
+	config_builtin(pool, &o);
+	conf = access(file, R_OK) == 0 ? gac_conf_load(&o, diag) : NULL;
+	ga_pool_free(pool);
+	dir = strdup(conf != NULL ? conf->module_directory :
 	    a->module_directory != NULL ? a->module_directory : GA_MODULEDIR);
 
 	gac_conf_free(conf);
@@ -258,10 +286,8 @@ int config_directives(const struct config_args *a, const char *file, char **modu
 	struct names all = { NULL, 0 };
 	bool ok = true;
 
-	if (n == 0) {
-		add_name(&all, GAC_CORE_MODULE, strlen(GAC_CORE_MODULE));
-		list_modules(dir, &all);
-	}
+	if (n == 0)
+		list_all(dir, &all);
 	for (int i = 0; i < n; i++)
 		add_name(&all, modules[i], strlen(modules[i]));
 	for (size_t i = 0; i < all.n; i++) {

@@ -27,12 +27,21 @@
 /* The loader's, when it is linked in: the check() functions, in a child process. */
 extern gac_modules_check_fn gac_modules_check __attribute__((weak));
 
+void config_builtin(struct ga_pool *pool, struct gac_conf_options *o)
+{
+	o->nbuiltin = gac_manifest_list(pool, GA_SBINDIR "/greenarrowd", &o->builtin);
+}
+
 struct gac_conf *config_load(const char *file, const char *module_directory)
 {
 	struct gac_conf_options o = { .file = file, .module_directory = module_directory };
 	struct ga_diag *diag = gac_diag_new();
-	struct gac_conf *conf = gac_conf_load(&o, diag);
+	struct ga_pool *pool = ga_pool_new(0);
+	struct gac_conf *conf;
 
+	config_builtin(pool, &o);
+	conf = gac_conf_load(&o, diag);
+	ga_pool_free(pool);
 	if (conf != NULL && gac_modules_check != NULL) {
 		gac_modules_check(conf, diag);
 		if (gac_diag_errors(diag) > 0) {

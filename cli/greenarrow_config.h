@@ -13,6 +13,10 @@ struct config_args {
 	bool json, man;
 };
 
+/* Makes the modules known that are linked into greenarrowd (a static build).
+ * The memory of options is the pool's. */
+void config_builtin(struct ga_pool *, struct gac_conf_options *);
+
 /* Reads and checks a file; errors and warnings go to stderr. */
 struct gac_conf *config_load(const char *file, const char *module_directory);
 

@@ -222,7 +222,7 @@ static bool read_at(int fd, void *to, size_t n, uint64_t at)
 	return at < INT64_MAX && pread(fd, to, n, (off_t)at) == (ssize_t)n;
 }
 
-static const char *check_elf(int fd, ElfW(Ehdr) *eh)
+static const char *check_elf(int fd, ElfW(Ehdr) *eh, bool program)
 {
 	static const int one = 1;
 	int data = *(const char *)&one == 1 ? ELFDATA2LSB : ELFDATA2MSB, self;
@@ -239,7 +239,7 @@ static const char *check_elf(int fd, ElfW(Ehdr) *eh)
 	if (eh->e_ident[EI_CLASS] != OUR_CLASS || eh->e_ident[EI_DATA] != data ||
 	    (mine.e_machine != EM_NONE && eh->e_machine != mine.e_machine))
 		return "is a shared object for another kind of machine";
-	if (eh->e_type != ET_DYN)
+	if (eh->e_type != ET_DYN && !(program && eh->e_type == ET_EXEC))
 		return "is not a shared object";
 	return NULL;
 }
@@ -256,10 +256,10 @@ static bool read_section(struct ga_pool *pool, int fd, const ElfW(Shdr) *sh, str
 	return read_at(fd, buf, sh->sh_size, sh->sh_offset);
 }
 
-static const char *find_section(struct ga_pool *pool, int fd, struct ga_str *out)
+static const char *find_section(struct ga_pool *pool, int fd, bool program, struct ga_str *out)
 {
 	ElfW(Ehdr) eh;
-	const char *why = check_elf(fd, &eh);
+	const char *why = check_elf(fd, &eh, program);
 	ElfW(Shdr) *sh;
 	struct ga_str names;
 
@@ -294,7 +294,7 @@ static const char *read_fd(struct ga_pool *pool, int fd, const struct gac_owners
 		return "is refused: it is not a regular file";
 	why = check_stat(pool, &st, owners, "it ");
 	if (why == NULL)
-		why = find_section(pool, fd, &section);
+		why = find_section(pool, fd, false, &section);
 	if (why != NULL)
 		return why;
 	m->dev = st.st_dev;
@@ -326,4 +326,45 @@ const char *gac_manifest_read(struct ga_pool *pool, const char *path, const char
 	why = read_fd(pool, fd, owners, m);
 	close(fd);
 	return why;
+}
+
+/* The first manifest in *rest, which then begins behind it. */
+static bool next_manifest(struct ga_str *rest, struct ga_str *one)
+{
+	static const char opening[] = OPENING;
+	const char *start = rest->n == 0 ? NULL :
+	    memmem(rest->p, rest->n, opening, sizeof opening - 1), *end;
+
+	end = start == NULL ? NULL : memchr(start, '\003', rest->n - (size_t)(start - rest->p));
+	if (end == NULL)
+		return false;
+	*one = (struct ga_str){ start, (size_t)(end - start) + 1 };
+	rest->n -= (size_t)(end - rest->p) + 1;
+	rest->p = end + 1;
+	return true;
+}
+
+size_t gac_manifest_list(struct ga_pool *pool, const char *program, const struct gac_manifest_text **out)
+{
+	int fd = open(program, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct ga_str section = { NULL, 0 }, rest, one;
+	struct gac_manifest_text *v;
+	struct gac_manifest m;
+	size_t n = 0;
+
+	*out = NULL;
+	if (fd < 0)
+		return 0;
+	if (find_section(pool, fd, true, &section) != NULL)
+		section.n = 0;
+	close(fd);
+	for (rest = section; next_manifest(&rest, &one);)
+		n++;
+	v = ga_alloc(pool, (n + 1) * sizeof *v);
+	n = 0;
+	for (rest = section; next_manifest(&rest, &one);)
+		if (gac_manifest_parse(pool, one, &m) == NULL)
+			v[n++] = (struct gac_manifest_text){ m.name, one };
+	*out = v;
+	return n;
 }

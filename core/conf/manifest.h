@@ -46,6 +46,11 @@ const char *gac_manifest_parse(struct ga_pool *, struct ga_str section, struct g
  */
 const char *gac_manifest_read(struct ga_pool *, const char *path, const char *folder,
     const struct gac_owners *, struct gac_manifest *);
+/*
+ * The manifests of the modules that are linked into a program (its section
+ * .greenarrow holds one after the other).  0: none, or it cannot be read.
+ */
+size_t gac_manifest_list(struct ga_pool *, const char *program, const struct gac_manifest_text **);
 /* Does it fit this program?  name: what it was loaded as; NULL: any. */
 const char *gac_manifest_accept(struct ga_pool *, const struct gac_manifest *, const char *name,
     const char *build_id);

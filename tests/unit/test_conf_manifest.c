@@ -232,6 +232,23 @@ static void test_a_configuration_loads_it_from_the_directory(void **state)
 	gac_diag_free(diag);
 }
 
+static void test_a_program_tells_all_modules_that_are_in_it(void **state)
+{
+	struct ga_pool *pool = ga_pool_new(0);
+	const struct gac_manifest_text *v;
+	const char *cc = getenv("CC") != NULL ? getenv("CC") : "cc";
+
+	(void)state;
+	run("sed -e 's/fixture_keep/other_keep/' -e 's/void ran/void ran2/' -e 's/name.tgood/name\\\\tother/' %s/good.c > %s/b.c", dir, dir);
+	run("printf 'int main(void) { return 0; }' > %s/main.c && cd %s && %s -w -o program main.c good.c b.c", dir, dir, cc);
+	assert_int_equal(gac_manifest_list(pool, path_of("program"), &v), 2);
+	assert_string_equal(v[0].name, "good");
+	assert_string_equal(v[1].name, "other");
+	assert_int_equal(gac_manifest_list(pool, "/bin/true", &v), 0);
+	assert_int_equal(gac_manifest_list(pool, path_of("absent"), &v), 0);
+	ga_pool_free(pool);
+}
+
 static void test_nothing_has_run(void **state)
 {
 	(void)state;
@@ -268,6 +285,7 @@ int main(void)
 		cmocka_unit_test(test_who_could_have_written_it),
 		cmocka_unit_test(test_damaged_descriptions),
 		cmocka_unit_test(test_a_configuration_loads_it_from_the_directory),
+		cmocka_unit_test(test_a_program_tells_all_modules_that_are_in_it),
 		cmocka_unit_test(test_nothing_has_run),
 	};
 
