@@ -26,7 +26,7 @@ MODULES = ("spool", "queue", "route", "throttle", "smtp_server", "smtp_client", 
            "service_log", "smtp_log", "delivery_log", "queue_control")
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
 # "2026-11-25T18:10:37.123Z error spool: …", and what a program says that ends before its log begins or by an assertion.
-BAD_LINE = re.compile(r"^\S+Z error |^\S*greenarrowd: |Assertion|assert\w* failed", re.IGNORECASE)
+BAD_LINE = re.compile(r"^\S+Z error |^\S*greenarrowd: (?!warning)|Assertion|assert\w* failed", re.IGNORECASE)
 
 _installed = None
 

@@ -94,3 +94,19 @@ class Dns:
         if answer[3] & 15 or struct.unpack(">H", answer[6:8])[0] < 1:
             return None
         return struct.unpack(">IIIII", answer[-20:])[0] if len(answer) >= 20 else None
+
+
+class SilentDns:
+    """A DNS server's port where questions are taken and never answered."""
+
+    def __init__(self, host="127.0.0.1"):
+        self.address = f"{host}:{ports.free_port(host)}"
+
+    def __enter__(self):
+        host, port = self.address.split(":")
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind((host, int(port)))
+        return self
+
+    def __exit__(self, *_):
+        self._sock.close()

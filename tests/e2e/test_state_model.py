@@ -1,0 +1,133 @@
+"""The server agrees with a small model of SMTP on random sequences of commands; DATA never follows anything but an accepted MAIL and RCPT.
+
+GA_MODEL_SEQUENCES sets how many sequences are tried; GA_MODEL_SEED repeats a run.
+"""
+
+import os
+import random
+
+import pytest
+
+from gatest import corpus, smtp
+
+SEQUENCES = int(os.environ.get("GA_MODEL_SEQUENCES", "150"))
+LONG = b"NOOP " + b"x" * 3000
+
+# What a client may say; the model below knows what each is worth in each state.
+COMMANDS = [
+    b"EHLO client.example", b"HELO client.example", b"EHLO", b"RSET", b"RSET x", b"NOOP", b"NOOP x", b"VRFY a", b"HELP", b"BLAH", b"", LONG, b"EXPN x",
+    b"MAIL FROM:<a@sender.example>", b"MAIL FROM:<>", b"MAIL FROM:<bad", b"MAIL FROM:<a@sender.example> FOO=1", b"MAIL FROM:<a@sender.example> SIZE=99999999999",
+    b"RCPT TO:<b@receiver.example>", b"RCPT TO:<c@receiver.example>", b"RCPT TO:<>", b"RCPT TO:<b@receiver.example> FOO", b"RCPT TO:<bad", b"DATA x",
+    b"STARTTLS x", b"DATA",
+]
+WEIGHTS = [4, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8, 2, 1, 1, 1, 8, 4, 1, 1, 1, 1, 1, 8]
+
+
+class Model:
+    """SMTP in forty lines: which first digits (or codes) may be answered, and what the command changes."""
+
+    def __init__(self):
+        self.greeted = self.esmtp = self.mail = False
+        self.recipients = 0
+
+    def reset(self):
+        self.mail, self.recipients = False, 0
+
+    def expect(self, line):
+        """The codes that are right for LINE in this state; an accepted one is told to `accepted` by the caller."""
+        if line in (b"EHLO client.example", b"HELO client.example", b"RSET", b"NOOP", b"NOOP x"):
+            return {250}
+        if line.startswith(b"VRFY"):
+            return {252}
+        if line == b"HELP":
+            return {214}
+        if line.startswith(b"MAIL"):
+            if not self.greeted or self.mail:
+                return {503} if line == b"MAIL FROM:<a@sender.example>" or line == b"MAIL FROM:<>" else {501, 503, 552, 555}
+            if line in (b"MAIL FROM:<a@sender.example>", b"MAIL FROM:<>"):
+                return {250}
+            return {501, 552, 555}
+        if line.startswith(b"RCPT"):
+            if not self.mail:
+                return {503} if line.endswith(b"example>") else {501, 503, 555}
+            return {250} if line.endswith(b"example>") else {501, 555}
+        if line == b"DATA":
+            return {354} if self.mail and self.recipients else {503, 554} if self.mail else {503}
+        return {500, 501, 502, 503}
+
+    def answered(self, line, code):
+        verb = line[:4]
+        if verb in (b"EHLO", b"HELO") and code == 250:
+            self.greeted, self.esmtp = True, verb == b"EHLO"
+            self.reset()
+        elif verb == b"RSET" and code == 250:
+            self.reset()
+        elif verb == b"MAIL" and code == 250:
+            self.mail = True
+        elif verb == b"RCPT" and code == 250:
+            self.recipients += 1
+
+
+def play(server, chooser, steps):
+    """One session; returns how many messages the server took, and how many recipients they had."""
+    model, taken, recipients, said = Model(), 0, 0, []
+    with server.client() as client:
+        for _ in range(steps):
+            line = chooser.choices(COMMANDS, WEIGHTS)[0]
+            said.append(line[:40])
+            reply = client.cmd(line)
+            assert reply.code in model.expect(line), f"{reply} to the last of {said}, expected {model.expect(line)}"
+            model.answered(line, reply.code)
+            if reply.code == 354:
+                client.send(corpus.stuffed(corpus.simple()))
+                reply = client.reply()
+                assert reply.code == 250, f"{reply} to the end of data after {said}"
+                taken, recipients = taken + 1, recipients + model.recipients
+                model.reset()
+            elif reply.code in (503, 554) and line == b"DATA":
+                return taken, recipients            # a refused DATA may end the session with what follows it
+        assert client.cmd("QUIT").code == 221
+    return taken, recipients
+
+
+@pytest.mark.slow
+def test_random_sequences_of_commands_are_answered_as_the_model_says(greenarrow, sink):
+    server = greenarrow(route=sink, service="max_errors 100000")
+    seed = int(os.environ.get("GA_MODEL_SEED", "0")) or random.randrange(1 << 30)
+    print(f"GA_MODEL_SEED={seed}")
+    chooser = random.Random(seed)
+    taken = recipients = 0
+    for _ in range(SEQUENCES):
+        more = play(server, chooser, chooser.randrange(5, 40))
+        taken, recipients = taken + more[0], recipients + more[1]
+    server.wait_empty()
+    assert taken > 0 and sum(len(message.recipients) for message in sink.messages) == recipients
+    assert server.queue()["accepted_total"] in (taken, recipients)
+
+
+ERRORS = [b"MAIL FROM:<bad", b"RCPT TO:<>", b"RCPT TO:<bad", b"BLAH", b"", LONG, b"EHLO", b"STARTTLS x", b"DATA x", b"RSET x", b"\x01\x02"]
+
+
+@pytest.mark.parametrize("before", [b"", b"EHLO client.example", b"EHLO client.example\r\nMAIL FROM:<a@sender.example>"])
+def test_after_every_error_data_still_needs_mail_and_rcpt(greenarrow, sink, before):
+    server = greenarrow(route=sink, service="max_errors 1000")
+    for error in ERRORS:
+        with server.client() as client:
+            for line in filter(None, before.split(b"\r\n")):
+                assert client.cmd(line).code == 250
+            assert client.cmd(error).code // 100 == 5
+            assert client.cmd("DATA").code in (503, 554)
+
+
+def test_after_a_refused_message_the_next_one_needs_an_envelope_of_its_own(greenarrow, sink):
+    server = greenarrow(route=sink)
+    with server.client() as client:
+        client.ehlo()
+        client.envelope()
+        assert client.data(b"Subject: x\r\n\r\nbare\nline\r\n").code == 550
+        assert client.cmd("RCPT TO:<b@receiver.example>").code == 503
+        try:
+            assert client.cmd("DATA").code == 503
+        except smtp.Disconnected:
+            pass
+    assert not sink.sessions
