@@ -130,6 +130,7 @@ class Daemon:
         self.host, self.port = "127.0.0.1", ports.free_port()
         self.process = None
         self.expected = []
+        self.extra_environment = {}
         self.exit_checked = True
         self.checked_to = 0
         self.write_config()
@@ -165,7 +166,7 @@ class Daemon:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [str(program("greenarrowd")), "--foreground", f"--config-filename={self.config}", *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), cwd=str(self.folder),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**environment(), **self.extra_environment}, cwd=str(self.folder),
                 start_new_session=True, preexec_fn=preexec_fn)
         self.exit_checked = False
         return self

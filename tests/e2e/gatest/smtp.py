@@ -158,3 +158,15 @@ def submit(address, wire, sender="a@sender.example", recipients=("b@receiver.exa
         reply = client.data(wire)
         client.cmd("QUIT")
         return reply
+
+
+def submit_or_refusal(address, wire, sender="a@sender.example", recipient="b@receiver.example"):
+    """Like submit(), but the first refusal of any command is the answer."""
+    with Smtp(address) as client:
+        client.ehlo()
+        for line in (f"MAIL FROM:<{sender}> SIZE={len(wire)}", f"RCPT TO:<{recipient}>", "DATA"):
+            reply = client.cmd(line)
+            if reply.code >= 400:
+                return reply
+        client.send(corpus.stuffed(wire))
+        return client.reply()

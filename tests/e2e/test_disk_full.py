@@ -1,0 +1,100 @@
+"""A full disk: new mail is told to come later, queued mail goes on, and all is well again when there is room; nobody restarts anything."""
+
+import contextlib
+import os
+import subprocess
+import time
+
+import pytest
+
+from gatest import corpus, need, smtp
+
+DISK_MIB = 640
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A tmpfs of DISK_MIB MiB; the spool's segments are 64 MiB, and some of them are kept ready."""
+    need.root()
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "greenarrow-test", str(folder)], capture_output=True, text=True)
+    if done.returncode != 0:
+        need.missing(f"leave to mount a tmpfs ({done.stderr.strip()})")
+    yield folder
+    end = time.monotonic() + 10
+    while subprocess.run(["umount", str(folder)], capture_output=True).returncode != 0 and time.monotonic() < end:
+        time.sleep(0.2)
+
+
+def fill(folder, leave=0):
+    """Take all the room there is, but for LEAVE octets."""
+    room = os.statvfs(folder)
+    with open(folder / "ballast", "wb") as ballast:
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(ballast.fileno(), 0, max(room.f_bavail * room.f_bsize - leave, 1))
+    return folder / "ballast"
+
+
+def disk_daemon(greenarrow, small_disk, sink, **arguments):
+    server = greenarrow(start=False, route=sink, **arguments)
+    queue = small_disk / "queue"
+    queue.mkdir(mode=0o755)
+    server.write_config(server.config.read_text().replace(f"queue_directory {server.folder}/queue", f"queue_directory {queue}"))
+    server.expect_log(r"(?i)no (room|space)|full|ENOSPC")
+    return server.start()
+
+
+def accept_until_full(server, wire, limit=2000):
+    """Submit until a message is refused; how many were accepted, and the refusal."""
+    with server.client(timeout=60) as client:
+        client.ehlo()
+        for accepted in range(limit):
+            reply = client.cmd(f"MAIL FROM:<a@sender.example> SIZE={len(wire)}")
+            if reply.code != 250:
+                return accepted, reply
+            client.cmd("RCPT TO:<b@receiver.example>")
+            assert client.cmd("DATA").code == 354
+            client.send(corpus.stuffed(wire))
+            reply = client.reply()
+            if reply.code != 250:
+                return accepted, reply
+    raise AssertionError(f"{limit} messages of {len(wire)} octets were taken by a disk of {DISK_MIB} MiB")
+
+
+@pytest.mark.slow
+def test_a_full_disk_refuses_new_mail_delivers_the_queue_and_recovers_by_itself(greenarrow, sinks, small_disk):
+    sink = sinks(listening=False)
+    server = disk_daemon(greenarrow, small_disk, sink, retry="retry_schedule 2s")
+    ballast = fill(small_disk)
+    wire = corpus.big_sample(1_000_000).wire
+    accepted, refusal = accept_until_full(server, wire)
+    assert (refusal.code, refusal.enhanced) == (452, "4.3.1"), refusal
+    assert accepted > 0
+    sink.open()
+    sink.wait_messages(accepted, timeout=60)
+    server.wait_queue(envelopes=0, timeout=60)
+    ballast.unlink()
+    end = time.monotonic() + 20
+    while (reply := smtp.submit_or_refusal(server.address, wire)).code != 250:
+        assert time.monotonic() < end, f"still {reply} after there is room again"
+        time.sleep(0.2)
+    sink.wait_messages(accepted + 1)
+    server.wait_empty()
+    server.restart()
+    time.sleep(0.5)
+    assert len(sink.messages) == accepted + 1, "nothing is delivered twice after a restart"
+
+
+@pytest.mark.slow
+def test_mail_accepted_on_a_full_disk_survives_kill_9(greenarrow, sinks, small_disk):
+    sink = sinks(listening=False)
+    server = disk_daemon(greenarrow, small_disk, sink, retry="retry_schedule 2s")
+    fill(small_disk)
+    accepted, _ = accept_until_full(server, corpus.big_sample(1_000_000).wire)
+    server.kill()
+    server.start()
+    sink.open()
+    sink.wait_messages(accepted, timeout=60)
+    server.wait_queue(envelopes=0, timeout=60)
+    assert len(sink.messages) == accepted
