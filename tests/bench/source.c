@@ -56,7 +56,7 @@ static const struct opt options[] = {
 	{ "pipelining", OPT_TEXT, &O.pipelining, "no, yes, or chain: next MAIL in one group with the end (yes)", 0, 0 },
 	{ "starttls", OPT_FLAG, &O.starttls, "use STARTTLS; certificates are not checked", 0, 0 },
 	{ "source", OPT_TEXT, &O.source, "connect from ADDRESS or FIRST-LAST, in turn", 0, 0 },
-	{ "timeout", OPT_TIME, &O.timeout_us, "give up when no reply came for this long (60s)", 1, 0 },
+	{ "timeout", OPT_TIME, &O.timeout_us, "give up when no message moved on for this long (60s)", 1, 0 },
 	{ "retry", OPT_TIME, &O.retry_us, "wait before connecting again after a failure (100ms)", 1000, 0 },
 	{ "run-id", OPT_TEXT, &O.run_id, "first part of X-Bench-Id (from the clock)", 0, 0 },
 	{ "acked-log", OPT_TEXT, &O.acked_log, "append the id of each message that got its 250", 0, 0 },
@@ -239,7 +239,7 @@ on_watch(EV_P_ ev_timer *t, int revents)
 	(void)revents;
 	if (wire_now_us() - s->progress_us < s->opt.timeout_us)
 		return;
-	src_problem(s, 0, "timeout", "no reply for the time of --timeout");
+	src_problem(s, 0, "timeout", "no message moved on for the time of --timeout");
 	ev_break(EV_A_ EVBREAK_ALL);
 }
 

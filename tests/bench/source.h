@@ -82,7 +82,7 @@ struct src_txn {
 	uint64_t seq, ok_rcpts, eod_us;
 };
 
-/* Which command a reply belongs to, in the order in which they were sent. */
+/* Which command a reply belongs to.  From X_MAIL on, a reply moves a message on. */
 enum src_expect { X_BANNER, X_EHLO, X_STARTTLS, X_MAIL, X_RCPT, X_DATA, X_EOM, X_RSET, X_QUIT, X_KINDS };
 
 struct src_reply {

@@ -447,7 +447,9 @@ take_line(struct src_session *s, const char *line, size_t len)
 		return;
 	s->expect_at = (s->expect_at + 1) % s->ring;
 	s->expect_len--;
-	s->src->progress_us = wire_now_us();
+	/* Connecting again and again to a server that takes no mail is no progress. */
+	if (what >= X_MAIL)
+		s->src->progress_us = wire_now_us();
 	if (r.code == 421)
 		take_leave(s, what, &r);
 	else

@@ -14,6 +14,7 @@ class Tools:
     """Where the two programs are: the folder tests/bench of a build tree."""
 
     def __init__(self, build=None):
+        self.sinks = []
         here = pathlib.Path(__file__).resolve().parent
         top = here.parents[1]
         wanted = [build, os.environ.get("GA_BUILD"), top, *sorted(top.glob("build*"))]
@@ -33,7 +34,16 @@ class Tools:
         return json.loads(done.stdout)
 
     def start_sink(self, *options):
-        return Sink(self.sink, options)
+        self.sinks.append(Sink(self.sink, options))
+        return self.sinks[-1]
+
+    def kill_sinks(self):
+        """Those that were not stopped."""
+        for sink in self.sinks:
+            if sink.process.poll() is None:
+                sink.process.kill()
+                sink.process.wait()
+        self.sinks.clear()
 
 
 class Sink:
