@@ -175,13 +175,9 @@ void ga_status_register(struct ga_inst *i, ga_status_fn *f) { }
 
 /* --- routes and tickets --- */
 
-struct ga_route *ga_route_ref(struct ga_route *r) { r->refs++; return r; }
-
-void
-ga_route_unref(struct ga_route *r)
+static void
+route_free(struct ga_route *r)
 {
-	if (--r->refs > 0)
-		return;
 	for (uint32_t i = 0; i < r->nhosts; i++) {
 		free((void *)(size_t)r->hosts[i].name.p);
 		free((void *)(size_t)r->hosts[i].addresses);
@@ -196,7 +192,7 @@ fake_route(const char *domain, unsigned nhosts)
 	struct ga_route *r = ga_xcalloc(1, sizeof *r);
 	struct ga_route_host *h = ga_xcalloc(nhosts + 1, sizeof *h);
 
-	*r = (struct ga_route){ .refs = 1, .settings = &fake.settings, .domain = ga_str_c(domain),
+	*r = (struct ga_route){ .refs = 1, .free_ = route_free, .settings = &fake.settings, .domain = ga_str_c(domain),
 		.virtual_mta = GA_STR("ip-1"), .mta_id = 2, .nhosts = nhosts, .hosts = h,
 		.group = &group, .v4 = { .hostname = GA_STR("mail.example") } };
 	for (unsigned i = 0; i < nhosts; i++) {
@@ -216,9 +212,8 @@ fake_route(const char *domain, unsigned nhosts)
 }
 
 static void
-came_home(struct ga_worker *w, struct ga_post *post)
+came_home(struct ga_worker *w, struct ga_ticket *t)
 {
-	struct ga_ticket *t = GA_CONTAINER(post, struct ga_ticket, post);
 	struct fake_result *r = &fake.results[fake.nresults++];
 
 	must(fake.nresults <= FAKE_TICKETS && t->result != GA_RESULT_NONE, "a ticket without result");
@@ -230,13 +225,6 @@ came_home(struct ga_worker *w, struct ga_post *post)
 		ga_message_unref(t->message);
 	free(t->text);
 	free(t);
-}
-
-void
-ga_ticket_end(struct ga_ticket *t)
-{
-	t->post.fn = came_home;
-	ga_loop_post(&worker, &t->post);
 }
 
 static struct ga_message *
@@ -291,7 +279,7 @@ fake_batch(struct ga_route *r, const char *body, unsigned n, bool in_memory)
 
 		*t = (struct ga_ticket){ .next = batch.first, .home = &worker, .route = ga_route_ref(r),
 			.message = in_memory ? ga_message_ref(m) : NULL, .seq = 1, .envelope_id = i,
-			.envelope = i };
+			.envelope = i, .done = came_home };
 		batch.first = t;
 	}
 	ga_message_unref(m);
