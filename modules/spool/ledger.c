@@ -374,7 +374,7 @@ bool
 ledger_removable(const struct ledger *l, const struct segment *g)
 {
 	if ((g->state != SEG_SEALED && g->state != SEG_FAILED) || g->live > 0 || g->states > 0 ||
-	    g->users > 0 || g->damaged)
+	    g->users > 0)
 		return (false);
 	if (g->kind == SEG_BODIES)
 		return (true);

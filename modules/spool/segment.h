@@ -39,7 +39,8 @@ struct segment {
 	uint64_t end;			/* after the last good record; `synced` of the active one */
 	uint64_t order;			/* number of its first batch: when it became active; 0 none */
 	bool indexed;			/* its index is on disk */
-	bool damaged;			/* something in it cannot be read: leave it alone */
+	bool damaged;			/* something in it cannot be read: not compacted */
+	bool unlinked;			/* its name is gone, but not yet durably */
 	bool cleared;			/* compacted: what it said of others stands elsewhere too */
 	bool unsynced;			/* bodies: written since the last sync */
 	uint32_t users;			/* readers, uploads: not to be removed */

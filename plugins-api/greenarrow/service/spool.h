@@ -22,6 +22,13 @@ GA_BEGIN
 #define GA_SPOOL_SERVICE "spool"
 #define GA_SPOOL_VERSION 1
 
+/* The spool's own part of a request; first in each, never touched by the caller. */
+struct ga_spool_link {
+	struct ga_post post;
+	struct ga_worker *home;		/* where the callback runs */
+	uint32_t kind;
+};
+
 /* A finished envelope. */
 struct ga_spool_end {
 	uint64_t seq;			/* of its message */
@@ -32,7 +39,7 @@ struct ga_spool_end {
 /* Large bodies: opened, appended to piece by piece while they arrive. */
 struct ga_spool_upload;
 struct ga_spool_piece {
-	struct ga_post post;
+	struct ga_spool_link link;
 	struct ga_spool_upload *upload;
 	struct ga_body *body;		/* its octets are appended; ref given to the spool */
 	int error;			/* result */
@@ -41,7 +48,7 @@ struct ga_spool_piece {
 };
 
 struct ga_spool_commit {
-	struct ga_post post;
+	struct ga_spool_link link;
 	struct ga_message *message;	/* borrowed ref until cb; seq is set in it */
 	struct ga_spool_upload *upload;	/* or NULL: message->body has all octets */
 	const struct ga_spool_end *ends;	/* finished in the same atomic group, */
@@ -52,16 +59,19 @@ struct ga_spool_commit {
 };
 
 /* A new state of one envelope. cb may be NULL: then no callback and the spool
- * copies what it needs before update() returns. */
+ * copies what it needs before update() returns.  error ENOENT: no such message,
+ * all its envelopes are done. */
 struct ga_spool_update {
-	struct ga_post post;
+	struct ga_spool_link link;
 	uint64_t seq;
 	uint32_t envelope;
 	uint32_t attempts;
 	uint32_t flags;			/* enum ga_env_flag */
 	uint64_t next_ms;		/* wall clock */
-	struct ga_str attrs;		/* replaces/extends the envelope's attributes:
-					   GA_ATTR_LAST_REPLY, ...; may be empty */
+	struct ga_str attrs;		/* GA_ATTR_LAST_REPLY, ...: read back over the
+					   attributes the envelope was accepted with; takes
+					   the place of the update before it, attributes
+					   and all.  At most 64 KiB; may be empty */
 	int error;
 	void (*cb)(struct ga_worker *, struct ga_spool_update *);
 	void *arg;
@@ -69,7 +79,7 @@ struct ga_spool_update {
 
 /* cb may be NULL as above. */
 struct ga_spool_done {
-	struct ga_post post;
+	struct ga_spool_link link;
 	struct ga_spool_end end;
 	int error;
 	void (*cb)(struct ga_worker *, struct ga_spool_done *);
@@ -80,7 +90,7 @@ struct ga_spool_done {
  * body when it is at most body_limit octets (else message->body is NULL).
  * error ENOENT: no such message (all its envelopes are done); EIO/EBADMSG: damaged. */
 struct ga_spool_read {
-	struct ga_post post;
+	struct ga_spool_link link;
 	uint64_t seq;
 	uint64_t body_limit;
 	struct ga_message *message;	/* result: one reference for the caller */
@@ -91,7 +101,7 @@ struct ga_spool_read {
 
 /* Read octets [offset, offset+len) of a body into a new ga_body. */
 struct ga_spool_read_body {
-	struct ga_post post;
+	struct ga_spool_link link;
 	uint64_t seq;
 	uint64_t offset;
 	size_t len;			/* at most 1 MiB a request */
@@ -131,8 +141,8 @@ struct ga_spool {
 	uint32_t size, version;
 
 	void (*commit)(struct ga_worker *, struct ga_spool_commit *);
-	void (*update)(struct ga_worker *, const struct ga_spool_update *);
-	void (*done)(struct ga_worker *, const struct ga_spool_done *);
+	void (*update)(struct ga_worker *, struct ga_spool_update *);
+	void (*done)(struct ga_worker *, struct ga_spool_done *);
 	void (*read)(struct ga_worker *, struct ga_spool_read *);
 	void (*read_body)(struct ga_worker *, struct ga_spool_read_body *);
 
