@@ -62,10 +62,24 @@ commit_new(void)
 	return (ga_xcalloc(1, sizeof(struct commit_batch)));
 }
 
-void
-commit_free(struct commit_batch *b)
+static void
+forget_all(struct spool *s, struct op_list *l)
 {
+	struct ga_spool_link *op;
+
+	while ((op = op_shift(l)) != NULL)
+		spool_forget(s, op);
+}
+
+void
+commit_free(struct spool *s)
+{
+	struct commit_batch *b = s->batch;
 	struct block *next;
+
+	forget_all(s, &b->copies);
+	forget_all(s, &b->pending);
+	forget_all(s, &b->refused);
 
 	for (; b->arena != NULL; b->arena = next) {
 		next = b->arena->next;
@@ -355,6 +369,16 @@ current_state(struct spool *s, const struct op_copy *c)
 	return (false);
 }
 
+/* Somebody to send it to, and all octets here or uploaded? */
+static bool
+is_sound(const struct ga_spool_commit *c)
+{
+	const struct ga_body *body = c->message->body;
+
+	return (c->message->nenvelopes > 0 &&
+	    (c->upload != NULL || body == NULL || body->size == 0 || body->chunks != NULL));
+}
+
 /* 0, or why the request is over without a record. */
 static int
 refusal(struct spool *s, const struct ga_spool_link *op)
@@ -363,6 +387,8 @@ refusal(struct spool *s, const struct ga_spool_link *op)
 	uint64_t seq;
 	int error = 0;
 
+	if (op->kind == OP_COMMIT && !is_sound((const struct ga_spool_commit *)op))
+		return (EINVAL);
 	if (is_new_mail(op)) {
 		if (atomic_load_explicit(&s->stats.full, memory_order_relaxed))
 			return (ENOSPC);
@@ -430,9 +456,10 @@ make_room(struct spool *s, uint64_t need, bool new_mail)
 	}
 	if (error == 0 && (s->active == NULL || s->active->end + need > s->active->size)) {
 		g = take_segment(s, new_mail);
-		if (g == NULL)
+		if (g == NULL) {
 			error = ENOSPC;
-		else {
+			s->starved = true;
+		} else {
 			close_active(s, SEG_SEALED);
 			g->state = SEG_ACTIVE;
 			s->active = g;
@@ -528,9 +555,9 @@ sync_active(struct spool *s)
 
 	if (!s->conf.fsync)
 		return (0);
-	from = ga_mono_us();
+	from = spool_now_us(s);
 	error = s->fs->sync(s->fs->ctx, s->active->fd);
-	took = ga_mono_us() - from;
+	took = spool_now_us(s) - from;
 	atomic_fetch_add_explicit(&s->stats.syncs, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&s->stats.sync_us_total, took, memory_order_relaxed);
 	if (took > atomic_load_explicit(&s->stats.sync_us_max, memory_order_relaxed))
@@ -577,7 +604,8 @@ batch_synced(struct spool *s, struct commit_batch *b, uint64_t seq)
 	g->end += REC_ALIGN(REC_HEADER + REC_BATCH_META) + b->length;
 	pthread_mutex_unlock(&s->ledger.lock);
 	b->nvoids -= b->voids_in_batch;
-	memmove(b->voids, b->voids + b->voids_in_batch, b->nvoids * sizeof *b->voids);
+	if (b->nvoids > 0)
+		memmove(b->voids, b->voids + b->voids_in_batch, b->nvoids * sizeof *b->voids);
 	b->failures = 0;
 	b->retry_us = 0;
 	finish_all(s, &b->refused, b->refused_error);
@@ -621,7 +649,7 @@ batch_failed(struct spool *s, struct commit_batch *b, int error)
 	inbox_wake(&s->chores);
 	if (++b->failures > 1) {
 		finish_all(s, &b->refused, error);
-		b->retry_us = ga_mono_us() + (uint64_t)s->conf.retry_ms * 1000;
+		b->retry_us = spool_now_us(s) + (uint64_t)s->conf.retry_ms * 1000;
 	}
 }
 
@@ -672,7 +700,7 @@ refuse_new_mail(struct spool *s, struct commit_batch *b, int error)
 static int
 wait_for_retry(struct spool *s, struct commit_batch *b)
 {
-	uint64_t now = ga_mono_us();
+	uint64_t now = spool_now_us(s);
 
 	if (b->retry_us == 0 || now >= b->retry_us) {
 		b->retry_us = 0;

@@ -79,8 +79,8 @@ new_copy(const struct rec_header *h, size_t meta, size_t body)
 	return (k);
 }
 
-static void
-free_copy(struct op_copy *k)
+void
+copy_free(struct op_copy *k)
 {
 	free((void *)(uintptr_t)k->meta.p);
 	free(k->slots);
@@ -292,7 +292,7 @@ pressed(const struct spool *s, int *least)
 	}
 	*least = dead > live * 2 ? 10 : 50;
 	if (s->nready == 0)
-		return (dead >= s->conf.segment_size);
+		return (dead >= s->conf.segment_size / 2);
 	return (dead > 2 * s->conf.segment_size && dead > live / 2);
 }
 
@@ -308,7 +308,7 @@ choose(struct spool *s, const struct compaction *c)
 		for (i = 0; i < s->ledger.nsegments; i++) {
 			g = s->ledger.segments[i];
 			w = g == NULL ? -1 : waste(s, g);
-			if (w < most || (g->number == c->useless_number && ga_mono_us() < c->useless_us))
+			if (w < most || (g->number == c->useless_number && spool_now_us(s) < c->useless_us))
 				continue;
 			if (w > most || best == NULL || g->order < best->order)
 				best = g;
@@ -335,12 +335,32 @@ to_be_kept(struct spool *s, struct compaction *c)
 	return (sum);
 }
 
+/* It is not removed under our hands. */
+static void
+hold(struct spool *s, struct compaction *c, struct segment *g)
+{
+	pthread_mutex_lock(&s->ledger.lock);
+	g->users++;
+	pthread_mutex_unlock(&s->ledger.lock);
+	c->victim = g;
+}
+
+static void
+let_go(struct spool *s, struct compaction *c)
+{
+	pthread_mutex_lock(&s->ledger.lock);
+	c->victim->users--;
+	pthread_mutex_unlock(&s->ledger.lock);
+	c->victim = NULL;
+	seg_index_free(&c->ix);
+}
+
 static bool
 begin(struct spool *s, struct compaction *c)
 {
 	struct segment *g;
 
-	if (ga_mono_us() < c->not_before_us)
+	if (spool_now_us(s) < c->not_before_us)
 		return (false);
 	g = choose(s, c);
 	if (g == NULL)
@@ -349,15 +369,14 @@ begin(struct spool *s, struct compaction *c)
 		g->indexed = false;
 		return (true);
 	}
-	c->victim = g;
 	c->pos = 0;
 	c->passes = 0;
 	c->error = 0;
+	hold(s, c, g);
 	if (g->state == SEG_SEALED && to_be_kept(s, c) + g->live_bytes > g->end / 10 * 9) {
 		c->useless_number = g->number;
-		c->useless_us = ga_mono_us() + PAUSE_US;
-		c->victim = NULL;
-		seg_index_free(&c->ix);
+		c->useless_us = spool_now_us(s) + PAUSE_US;
+		let_go(s, c);
 		return (false);
 	}
 	return (true);
@@ -381,11 +400,10 @@ end_pass(struct spool *s, struct compaction *c)
 		return;
 	}
 	if (c->error != 0 || !empty)
-		c->not_before_us = ga_mono_us() + PAUSE_US;
+		c->not_before_us = spool_now_us(s) + PAUSE_US;
 	else
 		atomic_fetch_add(&s->stats.compacted, 1);
-	c->victim = NULL;
-	seg_index_free(&c->ix);
+	let_go(s, c);
 }
 
 bool
@@ -420,5 +438,5 @@ compact_copied(struct spool *s, struct compaction *c, struct op_copy *k)
 	c->pending_bytes -= REC_HEADER + k->meta.n + k->body.n;
 	if (k->error != 0 && k->error != ESTALE)
 		c->error = k->error;
-	free_copy(k);
+	copy_free(k);
 }

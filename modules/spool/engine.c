@@ -54,10 +54,55 @@ spool_new(const struct spool_fs *fs, int dir, int corrupt, const struct spool_co
 }
 
 void
+spool_forget(struct spool *s, struct ga_spool_link *op)
+{
+	switch (op->kind) {
+	case OP_COMMIT:
+		if (((struct ga_spool_commit *)op)->upload != NULL)
+			upload_release(s, ((struct ga_spool_commit *)op)->upload);
+		break;
+	case OP_UPDATE:
+		if (((struct ga_spool_update *)op)->cb == NULL)
+			free(op);
+		break;
+	case OP_DONE:
+		if (((struct ga_spool_done *)op)->cb == NULL)
+			free(op);
+		break;
+	case OP_COPY:
+		copy_free((struct op_copy *)op);
+		break;
+	case OP_ABORT:
+		upload_release(s, (struct ga_spool_upload *)op);
+		break;
+	case OP_FED:
+		feed_fed(op);
+		break;
+	case OP_STATE:
+	case OP_RECOVER:
+		free(op);
+		break;
+	}
+}
+
+static void
+forget_inbox(struct spool *s, struct spool_inbox *b)
+{
+	struct ga_spool_link *op, *next;
+
+	for (op = inbox_take(b); op != NULL; op = next) {
+		next = op_next(op);
+		spool_forget(s, op);
+	}
+}
+
+void
 spool_free(struct spool *s)
 {
+	forget_inbox(s, &s->commits);
+	commit_free(s);
+	forget_inbox(s, &s->chores);
 	maint_free(s);
-	commit_free(s->batch);
 	ledger_free(&s->ledger, s->fs);
 	inbox_fini(&s->commits);
 	inbox_fini(&s->chores);
@@ -68,6 +113,12 @@ uint64_t
 spool_draw_seq(struct spool *s)
 {
 	return (__atomic_fetch_add(&s->next_seq, 1, __ATOMIC_RELAXED));
+}
+
+uint64_t
+spool_now_us(const struct spool *s)
+{
+	return (s->fs->now_us(s->fs->ctx));
 }
 
 static void

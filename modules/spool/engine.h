@@ -99,6 +99,7 @@ struct spool {
 	uint64_t next_seq, next_number;
 	struct segment *active;		/* written by the committer */
 	bool active_reserved;
+	bool starved;			/* there was no segment when one was wanted */
 
 	struct spool_inbox commits, chores;
 	struct spool_stats stats;
@@ -118,7 +119,10 @@ struct spool *spool_new(const struct spool_fs *, int dir, int corrupt, const str
 void spool_free(struct spool *);	/* writes nothing */
 /* The request is over: its callback is posted, or it is freed. */
 void spool_finish(struct spool *, struct ga_spool_link *, int error);
+/* The request will never be answered: frees what the spool owns of it. */
+void spool_forget(struct spool *, struct ga_spool_link *);
 uint64_t spool_draw_seq(struct spool *);
+uint64_t spool_now_us(const struct spool *);	/* monotonic */
 void spool_get_stats(struct spool *, struct ga_spool_stats *);
 int spool_room(struct spool *, uint64_t octets);
 
@@ -139,7 +143,7 @@ void spool_recover(struct spool *, struct ga_worker *, unsigned index, unsigned 
  * -1 when a request comes. */
 int commit_step(struct spool *);
 struct commit_batch *commit_new(void);
-void commit_free(struct commit_batch *);
+void commit_free(struct spool *);
 void commit_seal(struct spool *);	/* at the end: the active segment is complete */
 
 /* maint.c: requests, then one slice of housekeeping; the same answer. */
@@ -168,6 +172,7 @@ bool compact_step(struct spool *, struct compaction *);	/* true: something was d
 struct compaction *compact_new(void);
 void compact_free(struct compaction *);
 void compact_copied(struct spool *, struct compaction *, struct op_copy *);	/* frees it */
+void copy_free(struct op_copy *);
 bool compact_idle(const struct compaction *);
 
 /* recover.c.  open: names and headers only; load: all that is on disk into the
@@ -212,7 +217,6 @@ int read_record(struct spool *, const struct segment *, uint32_t offset, struct 
 /* upload.c: the maintenance thread's half */
 void upload_piece(struct spool *, struct provision *, struct ga_spool_piece *);
 void upload_commit(struct spool *, struct provision *, struct ga_spool_commit *);
-void upload_drop(struct spool *, struct ga_spool_upload *);
 /* After the commit is synced or refused: the pieces are the message's, or nobody's. */
 void upload_release(struct spool *, struct ga_spool_upload *);
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs.h"
@@ -190,6 +191,16 @@ real_free_bytes(void *ctx, int dir, uint64_t *bytes)
 	return (0);
 }
 
+static uint64_t
+real_now_us(void *ctx)
+{
+	struct timespec t;
+
+	(void)ctx;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return ((uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000);
+}
+
 const struct spool_fs spool_fs_real = {
 	.open = real_open,
 	.close = real_close,
@@ -205,6 +216,7 @@ const struct spool_fs spool_fs_real = {
 	.unlink = real_unlink,
 	.list = real_list,
 	.free_bytes = real_free_bytes,
+	.now_us = real_now_us,
 };
 
 int

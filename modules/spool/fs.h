@@ -1,5 +1,5 @@
 /*
- * fs.h - every system call of the spool on disk, as a table of functions.
+ * fs.h - every system call of the spool on disk, and its clock, as a table.
  *
  * The engine sees no other door to a file.  spool_fs_real is the kernel; tests
  * put a file system in memory behind the same table, which fails, writes short
@@ -35,6 +35,7 @@ struct spool_fs {
 	/* fn is called for every entry; order is any */
 	int (*list)(void *ctx, int dir, void (*fn)(void *arg, const char *name), void *arg);
 	int (*free_bytes)(void *ctx, int dir, uint64_t *bytes);
+	uint64_t (*now_us)(void *ctx);			/* a clock that only goes forward */
 	void *ctx;
 };
 

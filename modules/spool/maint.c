@@ -76,7 +76,7 @@ serve(struct spool *s, struct ga_spool_link *op)
 static void
 look_at_space(struct spool *s)
 {
-	uint64_t bytes = 0, now = ga_mono_us();
+	uint64_t bytes = 0, now = spool_now_us(s);
 	bool full;
 
 	if (s->maint->looked_us == 0 || now - s->maint->looked_us >= IDLE_MS * 1000u) {
@@ -85,7 +85,7 @@ look_at_space(struct spool *s)
 			atomic_store(&s->stats.free_bytes, bytes);
 	}
 	pthread_mutex_lock(&s->ledger.lock);
-	full = s->nready == 0 && (s->active == NULL || s->active_reserved);
+	full = s->nready == 0 && (s->active == NULL || s->active_reserved || s->starved);
 	pthread_mutex_unlock(&s->ledger.lock);
 	full |= atomic_load(&s->stats.free_bytes) < s->conf.min_free;
 	if (full != atomic_load(&s->stats.full)) {

@@ -126,7 +126,7 @@ making_failed(struct spool *s, struct provision *p, int error)
 		spool_log(s, GA_ERR, "GA-SPOOL-0004", "no new segment can be made: %s; %s",
 		    strerror(-error), "mail is refused when the last one is full");
 	p->complained = true;
-	p->retry_us = ga_mono_us() + RETRY_US;
+	p->retry_us = spool_now_us(s) + RETRY_US;
 	discard(s, p->making);
 	p->making = NULL;
 }
@@ -142,6 +142,7 @@ put_ready(struct spool *s, struct segment *g)
 	else
 		return (false);
 	g->state = SEG_READY;
+	s->starved &= s->nready == 0;
 	ledger_add(&s->ledger, g);
 	return (true);
 }
@@ -173,7 +174,7 @@ start_making(struct spool *s, struct provision *p)
 {
 	int error;
 
-	if (!ready_wanted(s, false) || ga_mono_us() < p->retry_us)
+	if (!ready_wanted(s, false) || spool_now_us(s) < p->retry_us)
 		return (false);
 	p->making = seg_new(draw_number(s));
 	p->filled = SEG_START;
@@ -301,7 +302,7 @@ remove_one(struct spool *s, struct provision *p)
 	struct segment *g = find_removable(s);
 	int error;
 
-	if (g == NULL || ga_mono_us() < p->retry_us)
+	if (g == NULL || spool_now_us(s) < p->retry_us)
 		return (false);
 	if (g->kind == SEG_RECORDS && g->state == SEG_SEALED && g->size == s->conf.segment_size &&
 	    !g->damaged && !g->unlinked && ready_wanted(s, true))
@@ -311,7 +312,7 @@ remove_one(struct spool *s, struct provision *p)
 	if (error != 0) {
 		spool_log(s, GA_ERR, "GA-SPOOL-0005", "a segment that is no longer needed "
 		    "cannot be removed: %s", strerror(-error));
-		p->retry_us = ga_mono_us() + RETRY_US;
+		p->retry_us = spool_now_us(s) + RETRY_US;
 	}
 	return (error == 0);
 }
@@ -362,7 +363,7 @@ index_one(struct spool *s, struct provision *p)
 	uint32_t i;
 	int error;
 
-	if (ga_mono_us() < p->retry_us)
+	if (spool_now_us(s) < p->retry_us)
 		return (false);
 	pthread_mutex_lock(&s->ledger.lock);
 	for (i = 0; i < s->ledger.nsegments && g == NULL; i++) {
@@ -378,7 +379,7 @@ index_one(struct spool *s, struct provision *p)
 	if (error != 0) {
 		spool_log(s, GA_WARN, "GA-SPOOL-0006", "the index of %016llx.seg cannot be "
 		    "written: %s", (unsigned long long)g->number, strerror(-error));
-		p->retry_us = ga_mono_us() + RETRY_US;
+		p->retry_us = spool_now_us(s) + RETRY_US;
 	}
 	g->indexed = error == 0;
 	return (g->indexed);
