@@ -227,6 +227,7 @@ test_any_single_failure_is_survived(void **state)
 		}
 		live(&r);
 		rig_pump(&r);
+		memfs_fail_at(r.disk, 0, 0);
 		k = rig_mail(&r, 1, 300);
 		rig_pump(&r);
 		assert_true(k->answered);
