@@ -176,6 +176,7 @@ class Daemon:
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if self.process.poll() is not None:
+                self.exit_checked = True
                 raise AssertionError(f"greenarrowd ended with {self.process.returncode} at start:\n{self.tail()}")
             try:
                 with smtp.Smtp(self.address, timeout=5) as client:
