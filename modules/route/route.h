@@ -14,7 +14,7 @@
 #define ROUTE_DIRECTIVES(X)									\
 	X(string, default_virtual_mta, "", "is=virtual_mta", "general",				\
 	    "VirtualMTA of a message that names none or one that does not exist")		\
-	X(int, mta_id, "0", "min=1 once unique", "ip_address,relay_server,routing_rule",	\
+	X(int, mta_id, "",  "min=1 once unique", "ip_address,relay_server,routing_rule",	\
 	    "Number of this VirtualMTA, for reports and the keys of throttle groups")		\
 	X(table, smtp_source, "", "words=1-2 once", "ip_address,relay_server",			\
 	    "Source IP, and the host name to say in EHLO; once for IPv4 and once for IPv6")	\
@@ -31,7 +31,7 @@
 	    "Draw anew for each attempt, or keep the choice for a message or an address")	\
 	X(list, smtp_route, "", "route", "domain,ip_address",					\
 	    "Next hops in place of MX records: HOST or HOST:PORT, tried in this order")		\
-	X(int, id, "0", "min=1", "domain,rule",							\
+	X(int, id, "", "min=1", "domain,rule",							\
 	    "Number of this rule in the keys of throttle groups; default: assigned, and kept")	\
 	X(flag, allow_loopback_mx, "no", "", "general",					\
 	    "Deliver to MX hosts whose address is a loopback address")
