@@ -116,8 +116,7 @@ listen_on(struct smtpd_service *s, struct ga_str item, ga_accept_fn *accepted)
 
 	if (ga_listen(s->inst, item, accepted, s, err, sizeof err))
 		return true;
-	ga_log(s->inst, GA_ERR, "GA-SMTPD-0004", "smtp_service %s: listen %.*s: %s", s->name,
-	    (int)item.n, item.p, err);
+	ga_log(s->inst, GA_ERR, "GA-SMTPD-0004", "smtp_service %s: %s", s->name, err);
 	return false;
 }
 

@@ -292,6 +292,7 @@ settle(struct smtpd_session *s)
 {
 	if (s->state == S_COMMAND && s->w->draining && s->txn == NULL && s->nout == 0) {
 		smtpd_goodbye(s, "4.3.2", "Shutting down");
+		s->linger = false;	/* it was our turn to wait: nothing is on its way */
 		smtpd_flush(s);
 	}
 	/* all that can be processed has been; a client that half-closed gets its replies */

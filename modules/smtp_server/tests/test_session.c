@@ -600,6 +600,213 @@ test_a_client_that_goes_during_an_upload(void **state)
 	free(text);
 }
 
+/* --- hooks --- */
+
+typedef void any_fn(void);
+#define HOOK(w, name, fn) world_hook((w), GA_HOOK_##name, (any_fn *)(void *)(fn))
+
+static enum ga_verdict the_verdict;
+static unsigned asked;
+static struct ga_token token;
+static unsigned cancelled;
+
+static enum ga_verdict
+answer_at_once(struct ga_call *c, const void *event)
+{
+	asked++;
+	if (the_verdict == GA_REJECT)
+		ga_reply(c, 554, "5.7.9", "Not you");
+	if (the_verdict == GA_TEMPFAIL)
+		ga_reply(c, 550, "5.7.9", "contradicts itself");
+	return the_verdict;
+}
+
+static enum ga_verdict
+goes_on(struct ga_call *c, void *arg)
+{
+	return answer_at_once(c, NULL);
+}
+
+static void
+count_cancelled(void *arg, enum ga_why why)
+{
+	cancelled++;
+}
+
+static enum ga_verdict
+answer_later(struct ga_call *c, const void *event)
+{
+	static const struct ga_wait wait = { .size = sizeof wait, .timeout_ms = 60000,
+		.label = "test", .resume = goes_on, .cancelled = count_cancelled };
+
+	return ga_suspend(c, &wait, &token);
+}
+
+static void
+test_a_module_refuses_at_each_step(void **state)
+{
+	static const enum ga_hook_id hooks[] = { GA_HOOK_connect, GA_HOOK_helo, GA_HOOK_mail,
+		GA_HOOK_rcpt, GA_HOOK_eom };
+	static const char *const before[] = { "", "220 test\r\n", "220 test\r\n250-test\r\n250 SIZE\r\n",
+		"220 test\r\n250-test\r\n250 SIZE\r\n250 2.1.0 Sender OK\r\n",
+		"220 test\r\n250-test\r\n250 SIZE\r\n250 2.1.0 Sender OK\r\n250 2.1.5 Recipient OK\r\n"
+		"354 End data with <CR><LF>.<CR><LF>\r\n" };
+	static const struct { enum ga_verdict v; const char *reply; } rows[] = {
+		{ GA_REJECT, "554 5.7.9 Not you\r\n" }, { GA_TEMPFAIL, "451 4.7.1 contradicts itself\r\n" },
+		{ GA_CLOSE, "421 4.7.0 " },
+	};
+
+	for (size_t i = 0; i < sizeof hooks / sizeof hooks[0]; i++)
+		for (size_t k = 0; k < 3; k++) {
+			struct world *w = world_new("");
+			const char *heard;
+
+			the_verdict = rows[k].v;
+			world_hook(w, hooks[i], (any_fn *)(void *)answer_at_once);
+			world_connect(w);
+			world_say(w, HELLO);
+			world_say(w, "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\n");
+			world_say(w, i == 4 ? "DATA\r\n" : "NOOP\r\n");
+			if (i == 4)
+				world_say(w, TEXT ".\r\n");
+			heard = world_heard(w);
+			assert_memory_equal(heard, before[i], strlen(before[i]));
+			heard += strlen(before[i]);
+			if (strncmp(heard, rows[k].reply, strlen(rows[k].reply)) != 0)
+				fail_msg("hook %zu: %s, not %s", i, heard, rows[k].reply);
+			assert_int_equal(w->nmessages, 0);
+			world_free(w);
+		}
+}
+
+static void
+test_a_module_accepts_what_would_be_refused(void **state)
+{
+	struct world *w = world_new("");
+
+	the_verdict = GA_ACCEPT;
+	w->relays = false;
+	HOOK(w, rcpt, answer_at_once);
+	world_connect(w);
+	expect(w, HELLO BEGIN, "220 test\r\n250-test\r\n250 SIZE\r\n250 2.1.0 Sender OK\r\n"
+	    "250 2.1.5 Recipient OK\r\n354 ");
+	expect(w, TEXT ".\r\n", "250 2.0.0");
+	world_free(w);
+}
+
+static void
+test_a_discarded_message_is_queued_nowhere(void **state)
+{
+	static const enum ga_hook_id hooks[] = { GA_HOOK_mail, GA_HOOK_eom };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct world *w = greeted("");
+
+		the_verdict = GA_DISCARD;
+		world_hook(w, hooks[i], (any_fn *)(void *)answer_at_once);
+		expect(w, BEGIN, "250");
+		expect(w, TEXT ".\r\n", "250 2.0.0 Queued as 00000001\r\n");
+		assert_int_equal(w->nmessages, 0);
+		world_free(w);
+	}
+}
+
+static void
+test_commands_wait_while_a_module_thinks(void **state)
+{
+	static const enum ga_hook_id hooks[] = { GA_HOOK_helo, GA_HOOK_mail, GA_HOOK_rcpt, GA_HOOK_eom };
+
+	for (size_t i = 0; i < sizeof hooks / sizeof hooks[0]; i++) {
+		struct world *w = connected("");
+		size_t n;
+
+		the_verdict = GA_PASS;
+		world_hook(w, hooks[i], (any_fn *)(void *)answer_later);
+		world_say(w, HELLO BEGIN TEXT ".\r\nNOOP\r\n");
+		n = w->nout;
+		world_turn(w);
+		assert_int_equal(w->nout, n);
+		assert_true(ga_resume(w->worker->loop, token));
+		assert_int_equal(w->nout, n);
+		world_turn(w);
+		world_send(w, "", 0);
+		assert_string_equal(world_heard(w), "250-test\r\n250 SIZE\r\n250 2.1.0 Sender OK\r\n"
+		    "250 2.1.5 Recipient OK\r\n354 End data with <CR><LF>.<CR><LF>\r\n"
+		    "250 2.0.0 Queued as 00000001\r\n250 2.0.0 OK\r\n");
+		world_free(w);
+	}
+}
+
+static void
+test_a_client_that_goes_while_a_module_thinks(void **state)
+{
+	static const enum ga_hook_id hooks[] = { GA_HOOK_helo, GA_HOOK_mail, GA_HOOK_rcpt, GA_HOOK_eom };
+
+	for (size_t i = 0; i < sizeof hooks / sizeof hooks[0]; i++) {
+		struct world *w = connected("");
+
+		cancelled = 0;
+		world_hook(w, hooks[i], (any_fn *)(void *)answer_later);
+		world_say(w, HELLO BEGIN TEXT ".\r\nNOOP\r\n");
+		w->fails = true;
+		world_send(w, "x", 1);
+		assert_false(w->connected);
+		assert_int_equal(cancelled, 1);
+		assert_false(ga_resume(w->worker->loop, token));
+		w->fails = false;
+		w->nsend = 0;
+		world_turn(w);
+		world_free(w);
+	}
+}
+
+static void
+test_a_large_body_stays_whole_for_a_module(void **state)
+{
+	enum { N = 1000000 };
+	struct world *w = greeted("");
+	char *text = large(N);
+
+	memcpy(text, "\r\n", 2);
+	the_verdict = GA_PASS;
+	HOOK(w, eom, answer_at_once);
+	w->piece_error = EIO;		/* would show an upload */
+	expect(w, BEGIN, "250");
+	expect_n(w, text, N + 3, "250 2.0.0");
+	assert_text(&w->messages[0], text, N);
+	world_free(w);
+	free(text);
+}
+
+static char lines[4096];
+
+static void
+note_line(struct ga_call *c, const struct ga_ev_line *ev)
+{
+	size_t n = strlen(lines);
+
+	assert_true(ev->kind == GA_IN_CMD || ev->kind == GA_IN_REPLY);
+	snprintf(lines + n, sizeof lines - n, "%c%.*s\n", ev->kind == GA_IN_CMD ? '<' : '>',
+	    (int)ev->text.n, ev->text.p);
+}
+
+static void
+test_lines_are_told_as_they_were_said(void **state)
+{
+	struct world *w = world_new("");
+
+	lines[0] = '\0';
+	HOOK(w, line, note_line);
+	world_connect(w);
+	world_say(w, HELLO BEGIN TEXT ".\r\nQUIT\r\n");
+	assert_string_equal(lines, ">220 test\n<EHLO client.example\n>250-test\n>250 SIZE\n"
+	    "<MAIL FROM:<a@example.org>\n>250 2.1.0 Sender OK\n"
+	    "<RCPT TO:<b@example.net>\n>250 2.1.5 Recipient OK\n<DATA\n"
+	    ">354 End data with <CR><LF>.<CR><LF>\n>250 2.0.0 Queued as 00000001\n<QUIT\n"
+	    ">221 2.0.0 Bye\n");
+	world_free(w);
+}
+
 /* --- the model --- */
 
 struct model {
@@ -708,6 +915,13 @@ main(void)
 		cmocka_unit_test(test_a_spool_that_is_behind_stops_the_reading),
 		cmocka_unit_test(test_a_spool_that_fails_refuses_after_the_end),
 		cmocka_unit_test(test_a_client_that_goes_during_an_upload),
+		cmocka_unit_test(test_a_module_refuses_at_each_step),
+		cmocka_unit_test(test_a_module_accepts_what_would_be_refused),
+		cmocka_unit_test(test_a_discarded_message_is_queued_nowhere),
+		cmocka_unit_test(test_commands_wait_while_a_module_thinks),
+		cmocka_unit_test(test_a_client_that_goes_while_a_module_thinks),
+		cmocka_unit_test(test_a_large_body_stays_whole_for_a_module),
+		cmocka_unit_test(test_lines_are_told_as_they_were_said),
 		cmocka_unit_test(test_random_commands_follow_the_model),
 	};
 

@@ -13,6 +13,8 @@
 #include "conf/conf.h"
 #include "conf/snapshot.h"
 #include "loop/loop.h"
+#include "module/inst.h"
+#include "module/wait.h"
 #include "world.h"
 
 /* --- the stream --- */
@@ -40,6 +42,8 @@ fake_read(struct ga_stream *s, void *to, size_t n)
 	size_t k = n < w->piece ? n : w->piece;
 
 	assert(n > 0);
+	if (w->fails)
+		return -ECONNRESET;
 	if (w->nsend == 0)
 		return w->closes ? 0 : -EAGAIN;
 	if (k > w->nsend)
@@ -340,12 +344,36 @@ world_connect(struct world *w)
 
 extern const struct ga_module smtp_server_LTX_ga_module;
 
-static const struct ga_plan *
-no_hooks(void *ctx, const struct ga_settings *settings, const uint64_t *enabled, size_t n)
-{
-	static const struct ga_plan plan;
+static struct ga_plan plan;
+static struct ga_step steps[GA_HOOK_COUNT_][2];
 
+static const struct ga_plan *
+hooks_of_test(void *ctx, const struct ga_settings *settings, const uint64_t *enabled, size_t n)
+{
 	return &plan;
+}
+
+void
+world_hook(struct world *w, enum ga_hook_id hook, void (*fn)(void))
+{
+	static struct ga_inst *inst;
+
+	if (inst == NULL) {
+		inst = ga_xcalloc(1, sizeof *inst);
+		inst->module = ga_xcalloc(1, sizeof *inst->module);
+	}
+	steps[hook][0].fn.any = fn;
+	steps[hook][0].inst = inst;
+	plan.hooks[hook] = fn != NULL ? steps[hook] : NULL;
+	w->gen->content_hooks = GA_WANTED(&plan, header) || GA_WANTED(&plan, body) ||
+	    GA_WANTED(&plan, eom);
+}
+
+void
+world_turn(struct world *w)
+{
+	ev_run(gac_loop_ev(w->worker->loop), EVRUN_NOWAIT);
+	ev_run(gac_loop_ev(w->worker->loop), EVRUN_NOWAIT);
 }
 
 static struct ga_snapshot *
@@ -355,7 +383,7 @@ load(const char *statements)
 	struct gac_manifest_text manifest = { "smtp_server", ga_str_c(m->manifest) };
 	struct gac_snapshot_module code = { "smtp_server", m->conf };
 	struct gac_snapshot_options so = { .modules = &code, .nmodules = 1,
-		.build_plan = no_hooks };
+		.build_plan = hooks_of_test };
 	struct gac_conf_options o = { .file = "world.conf", .build_id = m->head.build_id,
 		.builtin = &manifest, .nbuiltin = 1, .no_files = true };
 	struct ga_diag *diag = gac_diag_new();
@@ -400,9 +428,12 @@ world_new(const char *statements)
 {
 	struct world *w = ga_xcalloc(1, sizeof *w);
 
-	if (ga_worker_count() == 0)
+	if (ga_worker_count() == 0) {
 		gac_loops_init(1);
+		gac_waits_init();
+	}
 	the_world = w;
+	memset(&plan, 0, sizeof plan);
 	w->snapshot = load(statements);
 	w->service.name = (char *)(uintptr_t)"test";
 	pthread_mutex_init(&w->service.lock, NULL);

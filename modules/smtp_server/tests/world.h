@@ -33,6 +33,7 @@ struct world {
 	const char *send;		/* not yet read by the server */
 	size_t nsend, piece, takes;
 	bool closes;			/* after what it sends */
+	bool fails;			/* the connection breaks at the next read */
 	bool connected;			/* false: the server has closed */
 	bool tls_wanted, tls_on;
 	char *out;			/* what the server said */
@@ -58,6 +59,10 @@ struct world {
 struct world *world_new(const char *statements);
 void world_free(struct world *);
 void world_connect(struct world *);
+/* fn (of the type that the hook has in struct ga_hooks) is asked from now on; NULL: nobody. */
+void world_hook(struct world *, enum ga_hook_id, void (*fn)(void));
+/* One turn of the loop: what was resumed goes on. */
+void world_turn(struct world *);
 /* The client sends; all that can happen happens. */
 void world_send(struct world *, const char *, size_t n);
 #define world_say(w, text) world_send((w), (text), strlen(text))
