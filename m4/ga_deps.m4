@@ -20,6 +20,9 @@ GA_PKG([GNUTLS], [gnutls >= 3.7.4], [libgnutls28-dev])
 GA_PKG([JSONC], [json-c >= 0.15], [libjson-c-dev])
 # Debian's libunbound.pc requires libevent.pc, which libunbound-dev does not bring.
 GA_LIB([UNBOUND_LIBS], [unbound], [ub_resolve_async], [unbound.h], [libunbound-dev])
+# libunbound may run on libevent, and libev brings functions of the same names for
+# another libevent: whoever is linked first is the one that libunbound gets.
+GA_LIB([EVENT_LIBS], [event], [event_get_version], [event2/event.h], [libevent-dev])
 GA_PKG([IDN2], [libidn2 >= 2.3], [libidn2-dev])
 GA_PKG([LIBCAP], [libcap >= 2.44], [libcap-dev])
 AC_CHECK_HEADER([uthash.h], [],

@@ -26,7 +26,7 @@
 
 #include <greenarrow/run.h>
 
-enum { ENTRIES_MAX = 8192, BUCKETS = 8192, NAME_MAX_ = 1024 };
+enum { ENTRIES_MAX = 8192, BUCKETS = 8192, NAME_ROOM = 254 };
 enum { TTL_MAX = 3600, TTL_MAX_NEGATIVE = 900, TTL_FAILURE = 5 };
 
 struct entry;
@@ -256,16 +256,19 @@ static void wait_at(struct table *t, struct entry *e, struct ga_dns_question *q)
 /* --- the service --- */
 
 /* Lower case, no trailing dot.  False: no name of DNS can be written so. */
-static bool normalise(struct ga_str in, char out[NAME_MAX_], struct ga_str *name)
+static bool normalise(struct ga_str in, char out[NAME_ROOM], struct ga_str *name)
 {
-	if (in.n > 1 && in.p[in.n - 1] == '.' && in.p[in.n - 2] != '\\')
+	size_t label = 0;
+
+	if (in.n > 1 && in.p[in.n - 1] == '.')
 		in.n--;
-	if (in.n == 0 || in.n >= NAME_MAX_)
+	if (in.n == 0 || in.n >= NAME_ROOM)
 		return false;
 	for (size_t i = 0; i < in.n; i++) {
 		unsigned char c = (unsigned char)in.p[i];
 
-		if (c <= 32 || c >= 127)
+		label = c == '.' ? 0 : label + 1;
+		if (c <= 32 || c >= 127 || c == '\\' || label > 63 || (label == 0 && (i == 0 || in.p[i - 1] == '.')))
 			return false;
 		out[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 	}
@@ -286,7 +289,7 @@ static struct ga_dns_question *ask(struct ga_worker *w, struct ga_str text, unsi
 {
 	struct table *t = table_of(w);
 	struct ga_dns_question *q = ga_xcalloc(1, sizeof(*q));
-	char lower[NAME_MAX_];
+	char lower[NAME_ROOM];
 	struct ga_str name;
 	struct entry *e;
 

@@ -6,11 +6,15 @@
  * and posts it to the loop that asked.  The thread exists because libunbound's
  * calls may wait (for locks, for its pipe), and a loop may not.
  *
+ * libunbound runs on libevent, and libev exports functions of the same names.  We
+ * are linked with libevent first and look, when we start, that it came out so.
+ *
  * Owns the context and every request that is under way.  At most OUTSTANDING are
  * with libunbound at once, the others wait in line here.  A new context (reload)
  * gets all of them again.
  */
 #include <errno.h>
+#include <event2/event.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -57,6 +61,7 @@ static const struct option options[] = {
 	{ "do-not-query-localhost:", "no" },	/* a resolver on 127.0.0.1 is the usual case */
 	{ "module-config:", "iterator" },	/* no trust anchors: nothing to validate with */
 	{ "edns-buffer-size:", "1232" },
+	{ "unblock-lan-zones:", "yes" },	/* names of private addresses are the servers' to know */
 	{ "cache-max-ttl:", "86400" },
 	{ "cache-max-negative-ttl:", "900" },
 	{ "outgoing-range:", "2048" },
@@ -88,8 +93,14 @@ static bool forward(struct ub_ctx *ctx, struct ga_str server, char *err, size_t 
 
 struct ub_ctx *gac_dns_context(struct ga_strlist servers, char *err, size_t errlen)
 {
-	struct ub_ctx *ctx = ub_ctx_create();
+	struct ub_ctx *ctx;
 
+	if (strncmp(event_get_version(), "libev", 5) == 0 && strncmp(event_get_version(), "libevent", 8) != 0) {
+		snprintf(err, errlen, "libunbound got the event functions of %s: libevent must be linked before libev",
+		    event_get_version());
+		return NULL;
+	}
+	ctx = ub_ctx_create();
 	if (ctx == NULL) {
 		snprintf(err, errlen, "libunbound: %s", strerrordesc_np(errno));
 		return NULL;
@@ -108,6 +119,8 @@ struct ub_ctx *gac_dns_context(struct ga_strlist servers, char *err, size_t errl
 	/* Without a resolv.conf it asks the root servers. */
 	if (servers.n == 0)
 		(void)ub_ctx_resolvconf(ctx, NULL);
+	/* Otherwise it denies this domain unasked.  Last: it ends the time for options. */
+	(void)ub_ctx_zone_add(ctx, "test.", "transparent");
 	return ctx;
 }
 
