@@ -63,7 +63,9 @@ gac_daemon_options(int argc, char **argv, int *code)
 	const char *file = NULL;
 	int o;
 
-	while ((o = getopt_long(argc, argv, "+h", options, NULL)) != -1)
+	/* what stands behind --command NAME is the command's */
+	while (gac_daemon_job.command == NULL &&
+	    (o = getopt_long(argc, argv, "+h", options, NULL)) != -1)
 		switch (o) {
 		case 'c':
 			file = optarg;

@@ -307,7 +307,7 @@ gac_loops_stop(void (*after)(struct ga_worker *))
 void
 gac_loops_free(void)
 {
-	for (unsigned i = 0; i <= loops.count; i++) {
+	for (unsigned i = 0; loops.all != NULL && i <= loops.count; i++) {
 		struct ga_worker *w = &loops.all[i];
 
 		gac_loop_forget(w, NULL);

@@ -38,7 +38,7 @@ gac_loop_forget(struct ga_worker *w, const struct ga_inst *inst)
 {
 	struct loop_item *item, *next;
 
-	for (item = w->items; item != NULL; item = next) {
+	for (item = w != NULL ? w->items : NULL; item != NULL; item = next) {
 		next = item->next;
 		if (inst == NULL || item->inst == inst)
 			item->free(item);
