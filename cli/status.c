@@ -79,17 +79,32 @@ print_rates(struct json_object *rates)
 	printf("\n");
 }
 
+/* All services in one line: each is in --json. */
 static void
-print_connections(struct json_object *in, struct json_object *out)
+print_connections_in(struct json_object *services)
 {
-	if (in != NULL)
-		printf("connections in  %lld sessions, %lld since start, %lld refused\n",
-		    (long long)cli_int(in, "sessions"), (long long)cli_int(in, "sessions_total"),
-		    (long long)cli_int(in, "refused_total"));
+	int64_t sessions = 0, connections = 0, refused = 0;
+
+	if (services == NULL)
+		return;
+	for (size_t i = 0; i < json_object_array_length(services); i++) {
+		struct json_object *service = json_object_array_get_idx(services, i);
+
+		sessions += cli_int(service, "sessions");
+		connections += cli_int(service, "connections");
+		refused += cli_int(service, "refused");
+	}
+	printf("connections in  %lld sessions, %lld since start, %lld refused\n",
+	    (long long)sessions, (long long)connections, (long long)refused);
+}
+
+static void
+print_connections_out(struct json_object *out)
+{
 	if (out != NULL)
 		printf("connections out %lld open: %lld connecting, %lld saved for reuse; %lld opened since start\n",
 		    (long long)cli_int(out, "connections"), (long long)cli_int(out, "connecting"),
-		    (long long)cli_int(out, "saved"), (long long)cli_int(out, "opened_total"));
+		    (long long)cli_int(out, "saved_for_reuse"), (long long)cli_int(out, "opened_total"));
 }
 
 static void
@@ -122,7 +137,8 @@ print_screen(struct json_object *o)
 	print_head(o);
 	print_queue(cli_member(o, "queue"));
 	print_rates(cli_member(o, "rates"));
-	print_connections(cli_member(o, "smtp_server"), cli_member(o, "smtp_client"));
+	print_connections_in(cli_member(o, "smtp_services"));
+	print_connections_out(cli_member(o, "smtp_client"));
 	print_spool(cli_member(o, "spool"));
 	print_list("paused", cli_member(o, "paused"), "what", "why");
 	print_list("held by", cli_member(o, "holds"), "module", "for");
