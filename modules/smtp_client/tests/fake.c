@@ -291,7 +291,7 @@ fake_batch(struct ga_route *r, const char *body, unsigned n, bool in_memory)
 static void
 read_answer(struct ga_worker *w, struct ga_post *post)
 {
-	struct ga_spool_read *r = GA_CONTAINER(post, struct ga_spool_read, post);
+	struct ga_spool_read *r = GA_CONTAINER(post, struct ga_spool_read, link.post);
 	struct ga_pool *pool = ga_pool_new(0);
 	struct ga_str flat = ga_body_flat(fake.spooled, pool);
 	bool small = flat.n <= r->body_limit;
@@ -305,14 +305,14 @@ static void
 spool_read(struct ga_worker *w, struct ga_spool_read *r)
 {
 	fake.reads++;
-	r->post.fn = read_answer;
-	ga_loop_post(w, &r->post);
+	r->link.post.fn = read_answer;
+	ga_loop_post(w, &r->link.post);
 }
 
 static void
 piece_answer(struct ga_worker *w, struct ga_post *post)
 {
-	struct ga_spool_read_body *r = GA_CONTAINER(post, struct ga_spool_read_body, post);
+	struct ga_spool_read_body *r = GA_CONTAINER(post, struct ga_spool_read_body, link.post);
 	struct ga_pool *pool = ga_pool_new(0);
 	struct ga_str flat = ga_body_flat(fake.spooled, pool);
 
@@ -328,37 +328,35 @@ static void
 spool_read_body(struct ga_worker *w, struct ga_spool_read_body *r)
 {
 	fake.piece_reads++;
-	r->post.fn = piece_answer;
-	ga_loop_post(w, &r->post);
+	r->link.post.fn = piece_answer;
+	ga_loop_post(w, &r->link.post);
 }
 
 static void
 done_answer(struct ga_worker *w, struct ga_post *post)
 {
-	struct ga_spool_done *d = GA_CONTAINER(post, struct ga_spool_done, post);
+	struct ga_spool_done *d = GA_CONTAINER(post, struct ga_spool_done, link.post);
 
 	d->error = 0;
 	d->cb(w, d);
 }
 
 static void
-spool_done(struct ga_worker *w, const struct ga_spool_done *done)
+spool_done(struct ga_worker *w, struct ga_spool_done *d)
 {
-	struct ga_spool_done *d = (struct ga_spool_done *)(void *)(size_t)done;
-
 	fake.dones++;
-	d->post.fn = done_answer;
+	d->link.post.fn = done_answer;
 	if (fake.hold_dones)
 		held_dones[nheld++] = d;
 	else
-		ga_loop_post(w, &d->post);
+		ga_loop_post(w, &d->link.post);
 }
 
 void
 fake_durable(void)
 {
 	for (unsigned i = 0; i < nheld; i++)
-		ga_loop_post(&worker, &held_dones[i]->post);
+		ga_loop_post(&worker, &held_dones[i]->link.post);
 	nheld = 0;
 	fake_run();
 }
