@@ -30,6 +30,9 @@ struct gac_daemon {
 };
 extern struct gac_daemon gac_daemon;
 
+/* main.c: the core's own settings of a snapshot that is or comes in force. */
+void gac_daemon_settings(struct ga_snapshot *);
+
 /* options.c: 0 go on, else exit with *code. */
 int gac_daemon_options(int argc, char **argv, int *code);
 struct gac_daemon_job {			/* what to do instead of serving */

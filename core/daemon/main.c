@@ -107,8 +107,8 @@ load_configuration(void)
 	return print_diag(diag) && m.snapshot != NULL;
 }
 
-static void
-take_core_settings(struct ga_snapshot *snapshot)
+void
+gac_daemon_settings(struct ga_snapshot *snapshot)
 {
 	const struct gac_core_conf *core = gac_snapshot_core(snapshot);
 
@@ -232,16 +232,13 @@ begin_stop(struct ev_loop *ev, struct ev_signal *sig, int revents)
 
 /* --- serve --- */
 
+/* What came of it is in the log. */
 static void
 hup_done(void *arg, bool ok, const char *message)
 {
-	struct ga_snapshot *now = ga_snapshot_current();
-
 	(void)arg;
+	(void)ok;
 	(void)message;
-	if (ok)
-		take_core_settings(now);
-	ga_snapshot_unref(now);
 }
 
 static void
@@ -414,7 +411,7 @@ gac_main(const char *program, int argc, char **argv)
 		return 1;
 	if (gac_daemon_job.check)
 		return 0;
-	take_core_settings(m.snapshot);
+	gac_daemon_settings(m.snapshot);
 	if (gac_daemon_job.command != NULL)
 		code = run_command();
 	else

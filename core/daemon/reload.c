@@ -28,6 +28,7 @@
 #include "loop/loop.h"
 #include "module/helpers.h"
 #include "module/log.h"
+#include "net/dns.h"
 #include "net/listen.h"
 
 #define ASKERS_MAX 32
@@ -149,8 +150,13 @@ settled(void)
 static void
 publish(void)
 {
+	char err[256];
+
 	r.before = ga_snapshot_current();
 	gac_snapshot_publish(r.next);
+	gac_daemon_settings(r.next);
+	if (!gac_dns_reload(gac_snapshot_core(r.next), err, sizeof err))
+		gac_log(GA_ERR, "core", "GA-RLD-0005", "dns_server: %s; the servers before stay", err);
 	ga_snapshot_unref(r.next);
 	r.next = NULL;
 	gac_listen_commit();
