@@ -321,14 +321,8 @@ paused(struct q_attempt *a)
 	}
 	if (end - now < wait)
 		wait = end - now;
-	if (q_envelope(l, a->envelope)->attempts == 0) {
-		struct q_message *m = q_message(l, q_envelope(l, a->envelope)->message);
-
-		/* what is paused must not fill the memory */
-		if (m->live != NULL)
-			ga_message_unref(m->live);
-		m->live = NULL;
-	}
+	if (q_envelope(l, a->envelope)->attempts == 0)
+		q_message_unload(l, q_envelope(l, a->envelope)->message);
 	q_heap_put(l, a->envelope, ga_now_ms(l->worker) + wait);
 	q_state_set(l, a->envelope, Q_PAUSED);
 	q_heap_arm(l);
@@ -376,6 +370,11 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 	struct q_attempt *a = GA_CONTAINER(req, struct q_attempt, request);
 
 	(void)w;
+	if (a->loop->draining) {
+		/* the recall has been sent already: it would wait in its group until the deadline */
+		returned(a);
+		return;
+	}
 	a->last_chance = q_wall_ms(a->loop) >= expires_ms(a);
 	switch (req->route->kind) {
 	case GA_ROUTE_DELIVER:

@@ -179,6 +179,8 @@ build(struct submit *b)
 		packed[n] = (struct ga_str){ each[n].p, each[n].n };
 		n++;
 	}
+	if (t->body == NULL && b->s->upload == NULL)
+		t->body = ga_body_new();
 	if (b->s->trace.n > 0 && b->s->upload == NULL)
 		ga_body_prepend(t->body, b->s->trace.p, b->s->trace.n);
 	m = ga_message_new(t->id, t->accepted_ms, (struct ga_str){ attrs.p, attrs.n }, packed, NULL, n,

@@ -13,6 +13,7 @@
 
 #define WINDOW 200
 #define SLICE 100	/* attempts started in one go: some end at once */
+#define LANES_NOW 64	/* lanes of a new message that run at once; others at the next turn */
 
 struct q_lane *
 q_lane_of(struct q_loop *l, uint32_t envelope)
@@ -121,7 +122,7 @@ q_lane_returned(struct q_loop *l, struct q_lane *lane)
 void
 q_lane_run_message(struct q_loop *l, uint32_t message)
 {
-	struct q_lane *lanes[64], *lane;
+	struct q_lane *lanes[LANES_NOW], *lane;
 	unsigned n = 0, k;
 
 	for (uint32_t i = q_message(l, message)->envelopes; i != 0; i = q_envelope(l, i)->next) {
@@ -130,8 +131,12 @@ q_lane_run_message(struct q_loop *l, uint32_t message)
 		lane = q_lane_of(l, i);
 		for (k = 0; k < n && lanes[k] != lane; k++)
 			;
-		if (k == n && n < 64)
+		if (k < n)
+			continue;
+		if (n < LANES_NOW)
 			lanes[n++] = lane;
+		else
+			run_later(l, lane);
 	}
 	for (k = 0; k < n; k++)
 		q_lane_run(l, lanes[k]);

@@ -5,6 +5,7 @@
  * Provides "intake" and "queue".  Needs a spool, a router and a throttle; they
  * may be any modules that provide those services.
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #include "queue.h"
 
 #define DUE_SLICE 1000		/* envelopes that become due in one go */
+#define LOOK_SLICE 20000		/* envelopes looked at in one go after a reload */
+#define FAR_MS 3600000		/* a recorded time this far ahead is held against the lifetime */
 
 struct ga_inst *q_inst;
 const struct ga_spool *q_spool;
@@ -80,18 +83,30 @@ end_of_life(struct q_loop *l, const struct q_message *m, uint32_t domain)
 	return end;
 }
 
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* Every envelope of a message that has just come into the table gets its state. */
 void
 q_message_schedule(struct q_loop *l, uint32_t number, const struct ga_message *from, bool hold)
 {
-	uint64_t wall = q_wall_ms(l), now = ga_now_ms(l->worker);
+	uint64_t wall = q_wall_ms(l), now = ga_now_ms(l->worker), ahead = 0;
 	struct q_message *m = q_message(l, number);
 
-	if (m->accepted_ms > wall)
-		m->accepted_ms = wall;	/* the clock was ahead then */
+	if (m->accepted_ms > wall) {	/* the clock was ahead then: all its times were */
+		ahead = m->accepted_ms - wall;
+		m->accepted_ms = wall;
+	}
+	if (hold)
+		q_message_unload(l, number);
 	for (uint32_t i = m->envelopes; i != 0; i = q_envelope(l, i)->next) {
 		struct q_envelope *e = q_envelope(l, i);
 		uint64_t next = from->envelopes[e->index].next_ms;
+
+		next = next > ahead ? next - ahead : 0;
 
 		if ((e->flags & GA_ENV_FAILED) != 0) {
 			q_state_set(l, i, Q_FAILED);
@@ -103,7 +118,9 @@ q_message_schedule(struct q_loop *l, uint32_t number, const struct ga_message *f
 			if (hold)
 				q_record_held(l, i);
 		} else if (next > wall) {
-			q_heap_put(l, i, now + (next - wall));
+			if (next - wall > FAR_MS)
+				next = earlier(next, end_of_life(l, m, e->domain));
+			q_heap_put(l, i, now + (next > wall ? next - wall : 0));
 			q_state_set(l, i, Q_TIMED);
 		} else {
 			q_lane_put(l, i);
@@ -133,7 +150,7 @@ add(struct ga_worker *w, struct ga_message *message, bool hold)
 	struct q_loop *l = q_loop(w);
 	uint32_t number;
 
-	if (q_id_find(l, message->id) != 0)
+	if (q_nothing_left(message))
 		return;
 	number = q_message_new(l, message->id);
 	q_message_fill(l, number, message);
@@ -173,9 +190,20 @@ init(struct ga_inst *inst, const void *conf)
 static bool
 find_services(struct ga_inst *inst)
 {
-	q_spool = ga_service_get(GA_SPOOL_SERVICE, GA_SPOOL_VERSION);
-	q_router = ga_service_get(GA_ROUTER_SERVICE, GA_ROUTER_VERSION);
-	q_throttle = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	const struct ga_spool *spool = ga_service_get(GA_SPOOL_SERVICE, GA_SPOOL_VERSION);
+	const struct ga_router *router = ga_service_get(GA_ROUTER_SERVICE, GA_ROUTER_VERSION);
+	const struct ga_throttle *throttle = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
+
+	/* written by the first loop that starts; the others may be reading already */
+	pthread_mutex_lock(&lock);
+	if (q_spool != spool)
+		q_spool = spool;
+	if (q_router != router)
+		q_router = router;
+	if (q_throttle != throttle)
+		q_throttle = throttle;
+	pthread_mutex_unlock(&lock);
 	if (q_spool != NULL && q_router != NULL && q_throttle != NULL)
 		return true;
 	ga_log(inst, GA_ERR, "GA-QUE-0004", "nobody provides the service \"%s\": is its module loaded?",
@@ -206,20 +234,38 @@ reload(struct ga_inst *inst, const void *conf)
 	return true;
 }
 
+/* In slices: there may be millions, and other mail goes on. */
+static void
+look_at_paused(struct ga_worker *w, struct ga_post *post)
+{
+	struct q_loop *l = GA_CONTAINER(post, struct q_loop, look);
+	uint64_t now = ga_now_ms(w);
+
+	for (unsigned n = 0; n < LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++)
+		if (q_envelope(l, l->look_at)->state == Q_PAUSED) {
+			q_heap_take(l, l->look_at);
+			q_heap_put(l, l->look_at, now);
+		}
+	if (!l->draining)
+		q_heap_arm(l);
+	l->looking = l->look_at < l->envelopes.n;
+	if (l->looking)
+		ga_loop_post(w, &l->look);
+}
+
 /* What waits in groups comes back and is routed again; what was paused is looked at. */
 static void
 reloaded(struct ga_inst *inst, struct ga_worker *w)
 {
 	struct q_loop *l = ga_worker_state(inst, w);
-	uint64_t now = ga_now_ms(w);
 
 	q_throttle->recall(w, NULL, NULL);
-	for (uint32_t i = 1; i < l->envelopes.n; i++)
-		if (q_envelope(l, i)->state == Q_PAUSED) {
-			q_heap_take(l, i);
-			q_heap_put(l, i, now);
-		}
-	q_heap_arm(l);
+	l->look_at = 1;
+	if (!l->looking) {
+		l->looking = true;
+		l->look.fn = look_at_paused;
+		ga_loop_post(w, &l->look);
+	}
 }
 
 static void

@@ -105,7 +105,6 @@ struct q_attempt {
 	bool last_chance;		/* its lifetime was over when it began */
 	struct ga_run run;		/* the schedule hook */
 	struct ga_ev_schedule schedule;
-	struct ga_str recipient;	/* for the log; malloc'd */
 	struct q_attempt *next;		/* free list; or list of all that are out */
 	struct q_attempt **prev;
 };
@@ -127,6 +126,9 @@ struct q_loop {
 	struct q_attempt *free_attempts, *out;
 	uint64_t wall_offset_ms;		/* wall clock = monotonic + this */
 	uint64_t wall_looked_ms;
+	struct ga_post look;			/* after a reload: paused envelopes, slice by slice */
+	uint32_t look_at;
+	bool looking;
 	bool draining, recovered;
 	struct ga_hold *hold;
 	struct q_counts counts;
@@ -170,8 +172,10 @@ uint32_t q_message_new(struct q_loop *, uint32_t id);
 void q_message_forget(struct q_loop *, uint32_t message);	/* never came into the queue */
 /* The message is on stable storage: its envelopes are made; state as recorded. */
 void q_message_fill(struct q_loop *, uint32_t message, const struct ga_message *);
+bool q_nothing_left(const struct ga_message *);		/* every envelope is done */
 void q_envelope_finished(struct q_loop *, uint32_t envelope);
 void q_first_attempt_ended(struct q_loop *, uint32_t envelope);
+void q_message_unload(struct q_loop *, uint32_t message);
 void q_state_set(struct q_loop *, uint32_t envelope, enum q_state);
 
 /* heap.c: due times */

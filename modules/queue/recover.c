@@ -14,17 +14,13 @@ found(struct ga_worker *w, const struct ga_message *m, void *arg)
 	uint32_t number;
 
 	(void)w;
-	if (q_id_find(l, m->id) != 0) {
-		ga_log(q_inst, GA_ERR, "GA-QUE-0003", "message %08x is in the spool twice: the later one waits "
-		    "for the next start", m->id);
+	if (q_nothing_left(m))
 		return;
-	}
+	/* mail that came in during recovery may have drawn the id of one not found yet */
+	if (q_id_find(l, m->id) != 0)
+		ga_log(q_inst, GA_WARN, "GA-QUE-0003", "two messages have the id %08x: both are delivered", m->id);
 	number = q_message_new(l, m->id);
 	q_message_fill(l, number, m);
-	if (q_message(l, number)->envelopes == 0) {
-		q_message_forget(l, number);
-		return;
-	}
 	q_message_schedule(l, number, m, false);
 }
 

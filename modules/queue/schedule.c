@@ -11,7 +11,7 @@
 #include "queue.h"
 
 #define SLEW_LOOK_MS 10000
-#define SLEW_MAX_MS (SLEW_LOOK_MS / 100)
+#define WAIT_MIN_MS 1000	/* `retry_schedule 0s` is no busy loop */
 
 void
 q_wall_init(struct q_loop *l)
@@ -27,11 +27,13 @@ q_wall_ms(struct q_loop *l)
 	int64_t behind;
 
 	if (now - l->wall_looked_ms >= SLEW_LOOK_MS) {
+		int64_t most = (int64_t)(now - l->wall_looked_ms) / 100;
+
 		behind = (int64_t)(ga_wall_ms() - (now + l->wall_offset_ms));
-		if (behind > SLEW_MAX_MS)
-			behind = SLEW_MAX_MS;
-		if (behind < -SLEW_MAX_MS)
-			behind = -SLEW_MAX_MS;
+		if (behind > most)
+			behind = most;
+		if (behind < -most)
+			behind = -most;
 		l->wall_offset_ms += (uint64_t)behind;
 		l->wall_looked_ms = now;
 	}
@@ -75,7 +77,7 @@ q_next_wait_ms(struct q_loop *l, const struct ga_settings *settings, unsigned at
 		if (i >= c->retry_schedule.n)
 			i = c->retry_schedule.n - 1;
 		ga_conf_duration(c->retry_schedule.v[i], &wait);
-		return wait;
+		return wait > WAIT_MIN_MS ? wait : WAIT_MIN_MS;
 	}
 	due = accepted_ms + jitter(q_curve_ms(attempts));
 	if (due > now + 1000)

@@ -32,9 +32,9 @@ q_table_end(struct q_loop *l)
 	}
 	q_slab_end(&l->messages);
 	q_slab_end(&l->envelopes);
+	HASH_CLEAR(hh, l->names);	/* looks at the first of them */
 	for (uint32_t i = 1; i < l->nnames; i++)
 		free(l->name_of[i]);
-	HASH_CLEAR(hh, l->names);
 	free(l->name_of);
 	free(l->free_names);
 	free(l->ids);
@@ -213,6 +213,15 @@ q_message_fill(struct q_loop *l, uint32_t message, const struct ga_message *from
 	Q_ADD(l, messages, 1);
 }
 
+bool
+q_nothing_left(const struct ga_message *m)
+{
+	for (uint32_t i = 0; i < m->nenvelopes; i++)
+		if ((m->envelopes[i].flags & GA_ENV_DONE) == 0)
+			return false;
+	return true;
+}
+
 /* --- out --- */
 
 static void
@@ -250,14 +259,23 @@ q_envelope_finished(struct q_loop *l, uint32_t envelope)
 		message_gone(l, message);
 }
 
+/* What is held or paused must not fill the memory. */
+void
+q_message_unload(struct q_loop *l, uint32_t message)
+{
+	struct q_message *m = q_message(l, message);
+
+	if (m->live != NULL)
+		ga_message_unref(m->live);
+	m->live = NULL;
+}
+
 /* The message is kept in memory until every envelope was tried once. */
 void
 q_first_attempt_ended(struct q_loop *l, uint32_t envelope)
 {
 	struct q_message *m = q_message(l, q_envelope(l, envelope)->message);
 
-	if (m->first_attempts > 0 && --m->first_attempts == 0 && m->live != NULL) {
-		ga_message_unref(m->live);
-		m->live = NULL;
-	}
+	if (m->first_attempts > 0 && --m->first_attempts == 0)
+		q_message_unload(l, q_envelope(l, envelope)->message);
 }
