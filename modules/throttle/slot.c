@@ -4,14 +4,16 @@
  * A slot is taken with a compare-and-swap and given back when the connection is
  * closed.  A group that finds none registers on its loop; its loop asks itself
  * and the others to close a saved connection that is idle, and when a slot is
- * given back one waiting loop is posted to and lets its groups try again, in the
- * order in which they came.
+ * given back one waiting loop is posted to and lets the group that came first
+ * have it.  While any group waits nobody takes a slot out of turn: else the group
+ * whose connection has just closed would always be the first to open one again.
  */
 #include <stdatomic.h>
 
 #include "throttle.h"
 
 static _Atomic unsigned used, limit;
+static _Atomic unsigned nwaiting;	/* groups in the lists of all loops */
 
 void
 thr_slots_limit(unsigned max)
@@ -61,6 +63,27 @@ thr_slot_give(void)
 	wake_one();
 }
 
+bool
+thr_slots_wanted(void)
+{
+	return atomic_load(&nwaiting) > 0;
+}
+
+static bool
+one_is_free(void)
+{
+	unsigned max = atomic_load(&limit);
+
+	return max == 0 || atomic_load(&used) < max;
+}
+
+void
+thr_slots_pass_on(void)
+{
+	if (thr_slots_wanted() && one_is_free())
+		wake_one();
+}
+
 static void
 unlink_first(struct thr_loop *l)
 {
@@ -71,22 +94,22 @@ unlink_first(struct thr_loop *l)
 		l->waiters_end = &l->waiters;
 	g->wants_slot = false;
 	g->slot_next = NULL;
+	atomic_fetch_sub(&nwaiting, 1);
 }
 
-/* As many groups try as there are slots; those that get none register again. */
+/* The first that waits gets its turn: one slot, then it stands in line again.  When
+ * it is done, or needs none any more, its pump passes what is free on. */
 static void
 wake(struct ga_worker *w, struct ga_post *post)
 {
 	struct thr_loop *l = GA_CONTAINER(post, struct thr_loop, wake);
-	unsigned max = atomic_load(&limit), now = atomic_load(&used);
-	unsigned slots = max == 0 ? ~0u : max > now ? max - now : 0;
+	struct ga_group *g = l->waiters;
 
 	(void)w;
 	atomic_store(&l->waking, false);
-	for (; slots > 0 && l->waiters != NULL; slots--) {
-		struct ga_group *g = l->waiters;
-
+	if (g != NULL && one_is_free()) {
 		unlink_first(l);
+		g->served = true;
 		thr_pump_soon(g);
 	}
 	atomic_store(&l->wants_slot, l->waiters != NULL);
@@ -100,6 +123,14 @@ close_idle(struct ga_worker *w, struct ga_post *post)
 	atomic_store(&l->closing, false);
 	if (thr_delivery != NULL)
 		thr_delivery->close_idle(NULL, w);
+}
+
+/* A connection of this loop is about to be saved while others wait for its slot. */
+void
+thr_slot_free_idle(struct thr_loop *l)
+{
+	if (!atomic_exchange(&l->closing, true))
+		ga_loop_post(l->worker, &l->close_idle);
 }
 
 static void
@@ -125,12 +156,12 @@ thr_slot_wait(struct ga_group *g)
 		g->slot_next = NULL;
 		*l->waiters_end = g;
 		l->waiters_end = &g->slot_next;
+		atomic_fetch_add(&nwaiting, 1);
 		atomic_store(&l->wants_slot, true);
 		ask_for_idle(l);
 	}
 	/* a slot may have been given back before wants_slot was seen */
-	if ((atomic_load(&limit) == 0 || atomic_load(&used) < atomic_load(&limit)) &&
-	    !atomic_exchange(&l->waking, true))
+	if (one_is_free() && !atomic_exchange(&l->waking, true))
 		ga_loop_post(l->worker, &l->wake);
 }
 
@@ -150,6 +181,7 @@ thr_slot_forget(struct ga_group *g)
 	while (*l->waiters_end != NULL)
 		l->waiters_end = &(*l->waiters_end)->slot_next;
 	g->wants_slot = false;
+	atomic_fetch_sub(&nwaiting, 1);
 	atomic_store(&l->wants_slot, l->waiters != NULL);
 }
 

@@ -11,6 +11,7 @@
  * Pumping is posted, not called: what arrives in one go (the hundred recipients
  * of a message) is looked at once, when all of it is here.
  */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,10 +108,20 @@ room_for_one(struct ga_group *g)
 {
 	if (g->max != 0 && g->connections >= g->max)
 		return false;
-	if (thr_slot_take())
+	if ((g->served || !thr_slots_wanted()) && thr_slot_take()) {
+		g->served = false;
 		return true;
+	}
 	thr_slot_wait(g);
 	return false;
+}
+
+/* After a limit was lowered: idle connections go, busy ones when they are idle. */
+static void
+shed(struct ga_group *g)
+{
+	while (g->max != 0 && g->connections > g->max && thr_delivery->close_idle(g, g->home))
+		;
 }
 
 /* Gives one batch to delivery; false: nothing more can start now. */
@@ -154,10 +165,12 @@ pump(struct ga_worker *w, struct ga_post *post)
 
 	(void)w;
 	g->pumping = false;
-	if (thr_delivery == NULL)
-		thr_delivery = ga_service_get(GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION);
+	if (thr_delivery != NULL)
+		shed(g);
 	while (thr_delivery != NULL && g->waiting > 0 && !held(g) && start_batch(g))
 		;
+	g->served = false;
+	thr_slots_pass_on();
 	if (g->waiting == 0)
 		thr_group_quiet(g);
 }
@@ -211,9 +224,16 @@ next(struct ga_group *g, unsigned limit, ga_batch_fits_fn *fits, void *arg)
 
 	if (held(g))
 		return batch;
-	batch = thr_lane_take(g, limit, fits, arg);
-	if (batch.n == 0)
+	if (g->max == 0 || g->connections <= g->max)
+		batch = thr_lane_take(g, limit, fits, arg);
+	if (batch.n == 0) {
+		/* it will be idle: it may have to go for what waits here, or elsewhere */
+		if (g->waiting > 0)
+			thr_pump_soon(g);
+		else if (thr_slots_wanted())
+			thr_slot_free_idle(thr_loop(g->home));
 		return batch;
+	}
 	if (!acquire(g, batch)) {
 		thr_lane_put_back(g, batch);
 		return (struct ga_batch){ NULL, 0 };
@@ -377,6 +397,20 @@ init(struct ga_inst *inst, const void *conf)
 	return true;
 }
 
+/* Every module has been initialised by now. */
+static void
+find_delivery(void)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	const struct ga_delivery *d = ga_service_get(GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION);
+
+	/* written by the first loop that starts; the others may be reading already */
+	pthread_mutex_lock(&lock);
+	if (thr_delivery != d)
+		thr_delivery = d;
+	pthread_mutex_unlock(&lock);
+}
+
 static bool
 start(struct ga_inst *inst, struct ga_worker *w)
 {
@@ -384,6 +418,7 @@ start(struct ga_inst *inst, struct ga_worker *w)
 
 	l->worker = w;
 	thr_slots_start(l);
+	find_delivery();
 	return true;
 }
 

@@ -46,6 +46,7 @@ struct ga_group {
 	struct ga_post pump, gone;
 	bool pumping, going;		/* those posts are under way */
 	bool wants_slot;		/* in the loop's list of those that wait for the system */
+	bool served;			/* it is this group's turn to take a slot */
 	struct ga_group *slot_next;
 	struct ga_timer *hold;		/* acquire said not now */
 };
@@ -80,6 +81,9 @@ void thr_slots_start(struct thr_loop *);
 bool thr_slot_take(void);
 void thr_slot_give(void);
 void thr_slot_wait(struct ga_group *);
+bool thr_slots_wanted(void);		/* some group waits */
+void thr_slots_pass_on(void);		/* one is free that who was woken did not need */
+void thr_slot_free_idle(struct thr_loop *);
 void thr_slot_forget(struct ga_group *);
 unsigned thr_slots_used(void);
 /* throttle.c */
