@@ -77,7 +77,8 @@ impossible(const struct ga_sockaddr *a)
 
 		return ip >> 24 == 0 || ip >= 0xe0000000u;
 	}
-	return IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) || IN6_IS_ADDR_MULTICAST(&in6->sin6_addr) ||
+	/* a mapped address would go round the checks of IPv4 */
+	return IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) || IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) || IN6_IS_ADDR_MULTICAST(&in6->sin6_addr) ||
 	    IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr);
 }
 
@@ -156,12 +157,19 @@ complete(struct rt_lookup *l)
 
 /* --- addresses of hosts --- */
 
+/* Not even "no": it may be another time. */
+static bool
+no_answer(const struct ga_dns_answer *a)
+{
+	return a == NULL || a->timed_out || a->bogus || (a->rcode != 0 && a->rcode != 3);
+}
+
 static void
 take_addresses(struct rt_lookup *l, const struct host_question *q, const struct ga_dns_answer *a)
 {
 	struct ga_route_host *h = &l->draft.hosts[q->host];
 
-	if (a == NULL || a->timed_out || (a->rcode != 0 && a->rcode != 3)) {
+	if (no_answer(a)) {
 		l->temporary = true;
 		h->why_none = "DNS failed";
 		return;
@@ -216,8 +224,14 @@ ask_addresses(struct rt_lookup *l)
 			plan_question(l, i, GA_DNS_AAAA);
 	}
 	n = l->left = l->nquestions;
+	for (unsigned i = HOSTS_MAX; i < l->draft.nhosts; i++)
+		l->draft.hosts[i].why_none = "not asked for: there are better ones";
 	if (n == 0) {
 		complete(l);
+		return;
+	}
+	if (l->loop->resolver == NULL) {
+		end(l, rt_draft_refuse(&l->draft, GA_ROUTE_DEFER, 451, "4.4.3", "no resolver"));
 		return;
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -276,7 +290,7 @@ mx_came(struct ga_worker *w, const struct ga_dns_answer *a, void *arg)
 	const char *p = l->domain.p;
 
 	(void)w;
-	if (a == NULL || a->timed_out || (a->rcode != 0 && a->rcode != 3)) {
+	if (no_answer(a)) {
 		end(l, rt_draft_refuse(d, GA_ROUTE_DEFER, 451, "4.4.3", "DNS %s for the MX of %.*s",
 		    a != NULL && a->timed_out ? "timed out" : "failed", n, p));
 		return;
@@ -365,7 +379,9 @@ literal(struct rt_lookup *l)
 		snprintf(text, sizeof text, "[%.*s]", (int)(s.n - 5), s.p + 5);
 	else
 		snprintf(text, sizeof text, "%.*s", (int)s.n, s.p);
-	if (ga_sockaddr_parse(&address, ga_str_c(text), 25)) {
+	/* a port is no part of a literal: mail must not reach what listens elsewhere */
+	if (ga_sockaddr_parse(&address, ga_str_c(text), 25) && ga_sockaddr_port(&address) == 25 &&
+	    (address.u.sa.sa_family == AF_INET) == (memchr(s.p, ':', s.n) == NULL)) {
 		h = rt_draft_host(&l->draft, l->domain, 0);
 		if (!impossible(&address) && (l->allow_loopback || !loopback(&address)))
 			rt_draft_address(&l->draft, h, &address);

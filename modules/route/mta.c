@@ -19,6 +19,8 @@ enum { KIND_IP, KIND_RELAY, KIND_RULE, KINDS };
 static const struct ga_object *
 find(struct ga_snapshot *snap, struct ga_str name, int *kind)
 {
+	if (ga_str_eq(name, GA_STR("*")))
+		return NULL;		/* settings for all, not a VirtualMTA */
 	for (*kind = 0; *kind < KINDS && name.n > 0; ++*kind) {
 		const struct ga_object *o = ga_object_find(snap, kinds[*kind], name);
 
@@ -80,9 +82,10 @@ mix(uint64_t key)
 	return (uint32_t)(key >> 32);
 }
 
-/* One of the rule's VirtualMTAs, by weight. */
+/* One of the rule's VirtualMTAs, by weight.  salt: of the rule, lest a rule within a
+ * rule draws what the outer one drew. */
 static struct ga_str
-draw(const struct route_conf *c, const struct ga_route_request *req)
+draw(const struct route_conf *c, uint64_t salt, const struct ga_route_request *req)
 {
 	uint64_t total = 0, at;
 	uint32_t random;
@@ -92,7 +95,7 @@ draw(const struct route_conf *c, const struct ga_route_request *req)
 	if (total == 0)
 		return (struct ga_str){ NULL, 0 };
 	random = c->randomization == 0 ? ga_random32() :
-	    mix(c->randomization == 1 ? req->message_key : req->address_key);
+	    mix((c->randomization == 1 ? req->message_key : req->address_key) ^ salt);
 	at = (uint64_t)random * total >> 32;
 	for (size_t i = 0; i < c->deliver_through.n; i++) {
 		uint64_t weight = weight_of(c->deliver_through.v[i]);
@@ -161,7 +164,8 @@ rt_mta_choose(struct ga_snapshot *snap, struct ga_str name, const struct ga_rout
 		c = conf_of(snap, mta.object);
 		if (kind != KIND_RULE && c->delivery_paused)
 			break;		/* pause beats redirect */
-		name = kind == KIND_RULE ? draw(c, req) : c->redirect;
+		name = kind != KIND_RULE ? c->redirect : draw(c,
+		    (uint64_t)ga_str_hash(ga_object_name(mta.object), true) << 32, req);
 		if (name.n == 0)
 			break;
 	}

@@ -17,7 +17,7 @@
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 static struct ga_sockaddr *own;
 static size_t nown;
-static bool ipv6;
+static _Atomic bool ipv6;
 
 static bool
 route_to_ipv6(void)

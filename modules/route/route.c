@@ -56,6 +56,18 @@ make_room(struct rt_loop *l)
 		}
 }
 
+/* Called for each new one: what nobody asks for any more goes about as fast as others come. */
+static void
+drop_old(struct rt_loop *l)
+{
+	struct rt_entry *e = l->entries;
+
+	for (int i = 0; i < 2 && e != NULL && e->route != NULL && e->route->expires_ms < ga_now_ms(l->worker); i++) {
+		drop_entry(l, e);
+		e = l->entries;
+	}
+}
+
 static struct ga_snapshot *
 snapshot_now(struct rt_loop *l)
 {
@@ -224,6 +236,7 @@ entry_of(struct rt_loop *l, struct ga_str mta, struct ga_str domain)
 	}
 	if (e != NULL)
 		return e;
+	drop_old(l);
 	make_room(l);
 	e = ga_xcalloc(1, sizeof *e + n);
 	e->nkey = n;
@@ -323,6 +336,13 @@ reload(struct ga_inst *inst, const void *conf)
 	return true;
 }
 
+/* A loop with nothing to route must not keep the old configuration alive. */
+static void
+reloaded(struct ga_inst *inst, struct ga_worker *w)
+{
+	snapshot_now(ga_worker_state(inst, w));
+}
+
 static void
 stop(struct ga_inst *inst, struct ga_worker *w)
 {
@@ -351,5 +371,6 @@ GA_MODULE(route, "1.0.0", "", GA_NO_HOOKS, ROUTE_DIRECTIVES,
 	.init = init,
 	.start = start,
 	.reload = reload,
+	.reloaded = reloaded,
 	.stop = stop,
 	.fini = fini);
