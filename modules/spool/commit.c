@@ -436,7 +436,7 @@ close_active(struct spool *s, enum seg_state state)
 	s->active = NULL;
 }
 
-/* An active segment with this much room; 0, or ENOSPC. */
+/* An active segment with this much room; 0, ENOSPC, or EAGAIN: there will be one. */
 static int
 make_room(struct spool *s, uint64_t need, bool new_mail)
 {
@@ -450,16 +450,16 @@ make_room(struct spool *s, uint64_t need, bool new_mail)
 	if (s->active != NULL && s->active_reserved && new_mail) {
 		/* the reserve is not for new mail, but a segment made meanwhile is */
 		if (s->nready == 0)
-			error = ENOSPC;
+			error = s->no_room ? ENOSPC : EAGAIN;
 		else
 			close_active(s, SEG_SEALED);
 	}
 	if (error == 0 && (s->active == NULL || s->active->end + need > s->active->size)) {
 		g = take_segment(s, new_mail);
-		if (g == NULL) {
-			error = ENOSPC;
-			s->starved = true;
-		} else {
+		if (g == NULL)
+			/* one that is being made is worth waiting for */
+			error = s->no_room ? ENOSPC : EAGAIN;
+		else {
 			close_active(s, SEG_SEALED);
 			g->state = SEG_ACTIVE;
 			s->active = g;
@@ -521,7 +521,7 @@ fill_from(struct spool *s, struct commit_batch *b, struct op_list *from)
 			return (true);
 		if (error == 0 && b->nentries == 0)
 			error = make_room(s, need, is_new_mail(op));
-		if (error == ENOSPC && !is_new_mail(op) && op->kind != OP_COPY)
+		if (error == EAGAIN || (error == ENOSPC && !is_new_mail(op) && op->kind != OP_COPY))
 			return (false);
 		op_shift(from);
 		if (error != 0) {
@@ -710,6 +710,17 @@ wait_for_retry(struct spool *s, struct commit_batch *b)
 	return ((int)((b->retry_us - now) / 1000) + 1);
 }
 
+static bool
+out_of_room(struct spool *s)
+{
+	bool is;
+
+	pthread_mutex_lock(&s->ledger.lock);
+	is = s->no_room && s->nready == 0;
+	pthread_mutex_unlock(&s->ledger.lock);
+	return (is);
+}
+
 int
 commit_step(struct spool *s)
 {
@@ -732,7 +743,8 @@ commit_step(struct spool *s)
 	if (b->nentries > 0)
 		write_batch(s, b);
 	else if (!went || b->nvoids > 0) {
-		refuse_new_mail(s, b, ENOSPC);
+		if (out_of_room(s))
+			refuse_new_mail(s, b, ENOSPC);
 		inbox_wake(&s->chores);
 		return (20);
 	}

@@ -99,7 +99,7 @@ struct spool {
 	uint64_t next_seq, next_number;
 	struct segment *active;		/* written by the committer */
 	bool active_reserved;
-	bool starved;			/* there was no segment when one was wanted */
+	bool no_room;			/* the last attempt to make a segment failed */
 
 	struct spool_inbox commits, chores;
 	struct spool_stats stats;

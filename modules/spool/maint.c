@@ -85,7 +85,8 @@ look_at_space(struct spool *s)
 			atomic_store(&s->stats.free_bytes, bytes);
 	}
 	pthread_mutex_lock(&s->ledger.lock);
-	full = s->nready == 0 && (s->active == NULL || s->active_reserved || s->starved);
+	full = s->no_room && s->nready == 0 && (s->active == NULL || s->active_reserved ||
+	    s->active->size - s->active->end < s->conf.segment_size / 8);
 	pthread_mutex_unlock(&s->ledger.lock);
 	full |= atomic_load(&s->stats.free_bytes) < s->conf.min_free;
 	if (full != atomic_load(&s->stats.full)) {

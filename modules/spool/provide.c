@@ -126,6 +126,9 @@ making_failed(struct spool *s, struct provision *p, int error)
 		spool_log(s, GA_ERR, "GA-SPOOL-0004", "no new segment can be made: %s; %s",
 		    strerror(-error), "mail is refused when the last one is full");
 	p->complained = true;
+	pthread_mutex_lock(&s->ledger.lock);
+	s->no_room = true;
+	pthread_mutex_unlock(&s->ledger.lock);
 	p->retry_us = spool_now_us(s) + RETRY_US;
 	discard(s, p->making);
 	p->making = NULL;
@@ -142,7 +145,7 @@ put_ready(struct spool *s, struct segment *g)
 	else
 		return (false);
 	g->state = SEG_READY;
-	s->starved &= s->nready == 0;
+	s->no_room = false;
 	ledger_add(&s->ledger, g);
 	return (true);
 }
@@ -411,8 +414,13 @@ punch_one(struct spool *s)
 bool
 provide_step(struct spool *s, struct provision *p)
 {
-	if (p->making != NULL && (short_of_segments(s) || !s->conf.prefill))
-		return (go_on_making(s, p));
+	if (short_of_segments(s) || (p->making != NULL && !s->conf.prefill)) {
+		/* the committer may be waiting: nothing else comes first */
+		if (p->making != NULL)
+			return (go_on_making(s, p));
+		if (remove_one(s, p) || start_making(s, p))
+			return (true);
+	}
 	if (remove_one(s, p) || index_one(s, p) || punch_one(s))
 		return (true);
 	return (p->making != NULL ? go_on_making(s, p) : start_making(s, p));

@@ -22,6 +22,8 @@
 #include "crc32c.h"
 #include "segment.h"
 
+#define SECTOR 4096u
+#define FIRST_LOOK (8u << 20)
 #define HEADER_LEN 60u
 #define HEADER_COPY 2048u
 #define INDEX_HEADER 96u
@@ -471,6 +473,39 @@ scan_records(struct scan *s)
 	s->ix->end = s->good;
 }
 
+/* What cannot be read is zeros, which is damage like any other. */
+static int
+read_range(const struct spool_fs *fs, int fd, unsigned char *buf, uint64_t from, uint64_t to)
+{
+	uint64_t at;
+	int error;
+
+	error = spool_pread_all(fs, fd, buf + from, to - from, from);
+	for (at = from; error == -EIO && at < to; at += SECTOR)
+		if (spool_pread_all(fs, fd, buf + at, to - at < SECTOR ? to - at : SECTOR, at) != 0)
+			memset(buf + at, 0, to - at < SECTOR ? to - at : SECTOR);
+	return (error == -EIO ? 0 : error);
+}
+
+/*
+ * The whole file in memory.  *n is 0 when it was never written: a batch is smaller
+ * than FIRST_LOOK, so a segment without a trace of its tag there is a ready one.
+ */
+static int
+read_segment(const struct spool_fs *fs, const struct segment *g, unsigned char *buf, uint64_t *n)
+{
+	uint64_t look = *n < FIRST_LOOK ? *n : FIRST_LOOK;
+	int error;
+
+	error = read_range(fs, g->fd, buf, 0, look);
+	if (error == 0 && look > SEG_START &&
+	    memmem(buf + SEG_START, look - SEG_START, g->tag, REC_TAG) == NULL)
+		*n = 0;
+	if (error == 0 && *n > look)
+		error = read_range(fs, g->fd, buf, look, *n);
+	return (error);
+}
+
 int
 seg_scan(const struct spool_fs *fs, const struct segment *g, struct seg_index *ix, seg_damage_fn *damage, void *arg)
 {
@@ -484,9 +519,10 @@ seg_scan(const struct spool_fs *fs, const struct segment *g, struct seg_index *i
 	if (error != 0)
 		return (error);
 	buf = ga_xmalloc(s.size + 1);
-	error = spool_pread_all(fs, g->fd, buf, s.size, 0);
+	error = read_segment(fs, g, buf, &s.size);
 	s.p = buf;
-	if (error == 0)
+	ix->end = SEG_START;
+	if (error == 0 && s.size > SEG_START)
 		scan_records(&s);
 	for (i = 0; i < s.ngaps && damage != NULL; i++)
 		damage(arg, s.gaps[i].min, s.gaps[i].max, s.gaps[i].min < s.frontier,

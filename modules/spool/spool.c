@@ -41,8 +41,10 @@ GA_CONF_STRUCT(spool_directives, SPOOL_DIRECTIVES);
 #define GA_CF_SELF_ struct spool_directives
 GA_CONF_SCHEMA(spool_directives, SPOOL_DIRECTIVES);
 
-#define BATCH_BYTES (1u << 20)
-#define BATCH_RECORDS 256u
+/* Where a sync is slow, a batch of 1024 took twice the mail of one of 256; where it is
+ * fast, batches never grow so large. */
+#define BATCH_BYTES (4u << 20)
+#define BATCH_RECORDS 1024u
 #define RETRY_MS 1000u
 
 /* One spool a process; the service's functions have no other way to find it. */
