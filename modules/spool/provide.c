@@ -29,7 +29,7 @@ struct provision {
 	struct segment *making;		/* <n>.new */
 	uint64_t filled;
 	struct segment *bodies;		/* the one that is written */
-	uint64_t retry_us;		/* after a failure to make or to index */
+	uint64_t make_us, remove_us, index_us;	/* not to be tried again before */
 	bool complained;
 };
 
@@ -129,7 +129,7 @@ making_failed(struct spool *s, struct provision *p, int error)
 	pthread_mutex_lock(&s->ledger.lock);
 	s->no_room = true;
 	pthread_mutex_unlock(&s->ledger.lock);
-	p->retry_us = spool_now_us(s) + RETRY_US;
+	p->make_us = spool_now_us(s) + RETRY_US;
 	discard(s, p->making);
 	p->making = NULL;
 }
@@ -177,7 +177,7 @@ start_making(struct spool *s, struct provision *p)
 {
 	int error;
 
-	if (!ready_wanted(s, false) || spool_now_us(s) < p->retry_us)
+	if (!ready_wanted(s, false) || spool_now_us(s) < p->make_us)
 		return (false);
 	p->making = seg_new(draw_number(s));
 	p->filled = SEG_START;
@@ -305,7 +305,7 @@ remove_one(struct spool *s, struct provision *p)
 	struct segment *g = find_removable(s);
 	int error;
 
-	if (g == NULL || spool_now_us(s) < p->retry_us)
+	if (g == NULL || spool_now_us(s) < p->remove_us)
 		return (false);
 	if (g->kind == SEG_RECORDS && g->state == SEG_SEALED && g->size == s->conf.segment_size &&
 	    !g->damaged && !g->unlinked && ready_wanted(s, true))
@@ -315,7 +315,7 @@ remove_one(struct spool *s, struct provision *p)
 	if (error != 0) {
 		spool_log(s, GA_ERR, "GA-SPOOL-0005", "a segment that is no longer needed "
 		    "cannot be removed: %s", strerror(-error));
-		p->retry_us = spool_now_us(s) + RETRY_US;
+		p->remove_us = spool_now_us(s) + RETRY_US;
 	}
 	return (error == 0);
 }
@@ -366,7 +366,7 @@ index_one(struct spool *s, struct provision *p)
 	uint32_t i;
 	int error;
 
-	if (spool_now_us(s) < p->retry_us)
+	if (spool_now_us(s) < p->index_us)
 		return (false);
 	pthread_mutex_lock(&s->ledger.lock);
 	for (i = 0; i < s->ledger.nsegments && g == NULL; i++) {
@@ -382,7 +382,7 @@ index_one(struct spool *s, struct provision *p)
 	if (error != 0) {
 		spool_log(s, GA_WARN, "GA-SPOOL-0006", "the index of %016llx.seg cannot be "
 		    "written: %s", (unsigned long long)g->number, strerror(-error));
-		p->retry_us = spool_now_us(s) + RETRY_US;
+		p->index_us = spool_now_us(s) + RETRY_US;
 	}
 	g->indexed = error == 0;
 	return (g->indexed);

@@ -153,7 +153,7 @@ stride(void)
 {
 	const char *s = getenv("GA_SPOOL_STRIDE");
 
-	return (s != NULL ? (unsigned)atoi(s) : 1);
+	return (s != NULL && atoi(s) > 0 ? (unsigned)atoi(s) : 4);
 }
 
 static void
