@@ -46,6 +46,7 @@ static struct {
 	bool stopping;
 	sem_t started;
 	_Atomic bool start_failed;
+	bool workers;			/* their threads run */
 } m;
 
 /* --- what modules may ask --- */
@@ -149,6 +150,7 @@ run_command(void)
 	}
 	if (!gac_setup_paths(core))
 		return 1;
+	gac_loops_init(1);
 	inst = gac_inst_new(g->codes[owner], ga_settings_conf(ga_snapshot_general(m.snapshot),
 	    g->codes[owner]->desc.head.name));
 	gac_snapshot_coming(m.snapshot);
@@ -284,6 +286,7 @@ static bool
 start_workers(void)
 {
 	sem_init(&m.started, 0, 0);
+	m.workers = true;
 	gac_loops_start(start_here);
 	for (unsigned i = 0; i < ga_worker_count(); i++)
 		while (sem_wait(&m.started) != 0)
@@ -334,20 +337,24 @@ bring_up(const struct gac_core_conf *core)
 	if (!start_workers())
 		return false;
 	gac_listen_commit();
+	ga_snapshot_unref(m.snapshot);	/* from here on the published one counts */
+	m.snapshot = NULL;
 	return true;
 }
 
+/* Whatever came up goes, last first; also after a start that failed half-way. */
 static void
 take_down(bool serving)
 {
 	gac_listen_close_all();
-	gac_loops_stop(serving ? stop_here : NULL);
+	if (m.workers)
+		gac_loops_stop(serving ? stop_here : NULL);
 	gac_dns_stop();
 	gac_helpers_stop();
 	gac_control_stop();
 	if (serving)
 		write_pid_file(false);
-	gac_generation_abandon(m.snapshot);
+	gac_generation_end(m.snapshot);
 	gac_log_stop();
 }
 

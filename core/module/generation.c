@@ -43,6 +43,7 @@ static struct {
 	struct gac_generation *stopping;	/* one at a time; others wait in queue */
 	struct gac_generation *queue[64];
 	unsigned queued;
+	bool ending;			/* no loop runs any more */
 } old;
 
 static void
@@ -126,7 +127,7 @@ released(void *ctx, struct ga_snapshot *snapshot)
 	(void)snapshot;
 	g->snapshot = NULL;
 	g->released.fn = released_here;
-	if (ga_worker_count() > 0)
+	if (ga_worker_count() > 0 && !old.ending)
 		ga_loop_post(ga_worker_main(), &g->released);
 	else
 		free_generation(g);
@@ -329,6 +330,30 @@ gac_generation_abandon(struct ga_snapshot *snapshot)
 		g->insts[i] = NULL;
 		g->fresh[i] = false;
 	}
+}
+
+void
+gac_generation_end(struct ga_snapshot *never_published)
+{
+	struct ga_snapshot *now = ga_snapshot_current();
+	struct gac_generation *g;
+
+	old.ending = true;
+	if (now == NULL)
+		now = ga_snapshot_ref(never_published);
+	g = gac_generation_of(now);
+	for (unsigned i = g->n; i-- > 0;) {
+		struct gac_code *code = g->codes[i];
+
+		gac_inst_free(g->insts[i]);
+		if (code->kept == g->insts[i])
+			code->kept = NULL;
+		g->insts[i] = NULL;
+		g->fresh[i] = false;
+	}
+	while (old.queued > 0)
+		free_generation(old.queue[--old.queued]);
+	ga_snapshot_unref(now);
 }
 
 /* --- every worker --- */

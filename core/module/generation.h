@@ -35,6 +35,11 @@ bool gac_generation_reload(struct ga_snapshot *);
 /* Undoes init or reload of one that was never published. */
 void gac_generation_abandon(struct ga_snapshot *);
 
+/* The daemon ends, no worker runs: every instance of the snapshot in force (or, when
+ * none is, of that one) is finished, last loaded first.  Snapshots released from
+ * here on are freed at once. */
+void gac_generation_end(struct ga_snapshot *);
+
 struct gac_generation *gac_generation_of(const struct ga_snapshot *);
 
 /*
