@@ -7,15 +7,21 @@
  *	greenarrow_config directives [MODULE...] [--json | --man]
  *
  * The checking is core/conf's, the same that the daemon does.  Nothing is
- * started, and no module is run here but for check() where a program that has
- * the loader in it offers gac_modules_check().  Exit codes: 0 done, 1 refused
- * or failed (said on stderr), 2 wrong usage.
+ * started; the modules' own check() functions run in a child, greenarrowd
+ * --check.  Exit codes: 0 done, 1 refused or failed (said on stderr), 2 wrong
+ * usage.
  */
 #include "config.h"
 
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <json-c/json.h>
 
@@ -23,9 +29,6 @@
 #include "control/client.h"
 #include "greenarrow_config.h"
 #include "conf/snapshot.h"
-
-/* The loader's, when it is linked in: the check() functions, in a child process. */
-extern gac_modules_check_fn gac_modules_check __attribute__((weak));
 
 void config_builtin(struct ga_pool *pool, struct gac_conf_options *o)
 {
@@ -42,22 +45,41 @@ struct gac_conf *config_load(const char *file, const char *module_directory)
 	config_builtin(pool, &o);
 	conf = gac_conf_load(&o, diag);
 	ga_pool_free(pool);
-	if (conf != NULL && gac_modules_check != NULL) {
-		gac_modules_check(conf, diag);
-		if (gac_diag_errors(diag) > 0) {
-			gac_conf_free(conf);
-			conf = NULL;
-		}
-	}
 	gac_diag_print(diag, stderr);
 	gac_diag_free(diag);
 	return conf;
 }
 
+/*
+ * The modules' own check() functions: they are code, so they run in a process of
+ * their own, greenarrowd --check, which says on stderr what they found.  True
+ * also where that program is not installed: then nothing more can be known.
+ */
+static bool modules_accept(const struct config_args *a, const char *file)
+{
+	const char *daemon = getenv("GREENARROWD");
+	char option[4096];
+	char *argv[] = { (char *)(uintptr_t)"greenarrowd", option, (char *)(uintptr_t)"--check", NULL };
+	int status = 0;
+	pid_t pid;
+
+	if (daemon == NULL)
+		daemon = GA_SBINDIR "/greenarrowd";
+	snprintf(option, sizeof option, "--config-filename=%s", file);
+	if (access(daemon, X_OK) != 0 || posix_spawn(&pid, daemon, NULL, NULL, argv, environ) != 0)
+		return true;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "%s: a module's check of the configuration %s (signal %d)\n", a->argv0,
+		    WTERMSIG(status) == SIGALRM ? "did not end" : "crashed", WTERMSIG(status));
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 static int validate(const struct config_args *a, const char *file)
 {
 	struct gac_conf *conf = config_load(file, a->module_directory);
-	int rc = conf != NULL ? 0 : 1;
+	int rc = conf != NULL && (a->module_directory != NULL || modules_accept(a, file)) ? 0 : 1;
 
 	gac_conf_free(conf);
 	return rc;
@@ -96,6 +118,10 @@ static int reload(const struct config_args *a, const char *file)
 
 	if (conf == NULL)
 		return 1;
+	if (!modules_accept(a, file)) {
+		gac_conf_free(conf);
+		return 1;
+	}
 	socket = socket_of(conf);
 	rc = gac_control_call(socket, "reload", json_object_new_object(), &reply, &err);
 	if (rc != 0)

@@ -49,11 +49,4 @@ const char *gac_conf_module_name(const struct gac_conf *, size_t i);
 /* Where its load_module line is: for messages of the loader. */
 const struct gac_pos *gac_conf_module_pos(const struct gac_conf *, size_t i);
 
-/*
- * Runs the check() of modules in a child process; reports go to diag.  A
- * program that has the loader in it defines gac_modules_check();
- * greenarrow_config calls it when it is there.
- */
-typedef void gac_modules_check_fn(const struct gac_conf *, struct ga_diag *);
-
 #endif

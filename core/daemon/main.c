@@ -37,6 +37,8 @@
 #include "net/dns.h"
 #include "net/listen.h"
 
+#define CHECK_LIMIT_S 5		/* all modules' check() together, under --check */
+
 struct gac_daemon gac_daemon = { .ready_fd = -1 };
 
 static struct {
@@ -103,6 +105,12 @@ load_configuration(void)
 
 	if (conf != NULL)
 		m.snapshot = gac_generation_load(conf, diag);
+	if (m.snapshot != NULL && gac_daemon_job.check) {
+		/* greenarrow_config has said what the file alone gives reason to say */
+		gac_diag_free(diag);
+		diag = gac_diag_new();
+		alarm(CHECK_LIMIT_S);
+	}
 	if (m.snapshot != NULL)
 		gac_generation_check(m.snapshot, diag);
 	return print_diag(diag) && m.snapshot != NULL;
@@ -159,6 +167,7 @@ run_command(void)
 	code = command->run(inst, gac_daemon_job.argc + 1, gac_daemon_job.argv - 1);
 	gac_snapshot_coming(NULL);
 	gac_inst_free(inst);
+	gac_generation_end(m.snapshot);
 	return code;
 }
 

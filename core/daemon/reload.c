@@ -56,6 +56,7 @@ static struct {
 	struct ga_diag *diag;
 	/* prepare */
 	struct ga_snapshot *next, *before;
+	struct json_object *notes;	/* sentences for the asker */
 } r;
 
 static void begin(void);
@@ -81,9 +82,11 @@ finish(bool ok, const char *message)
 	free(r.output);
 	r.output = NULL;
 	r.noutput = 0;
-	r.busy = false;
 	for (unsigned i = 0; i < n; i++)
 		askers[i].done(askers[i].arg, ok, message);
+	json_object_put(r.notes);
+	r.notes = NULL;
+	r.busy = false;
 	memcpy(r.now, r.later, sizeof r.now);
 	r.nnow = r.nlater;
 	r.nlater = 0;
@@ -145,6 +148,19 @@ settled(void)
 	finish(true, "");
 }
 
+/* --- what takes effect only at the next start --- */
+
+static void
+note_restart(void *arg, const char *module, const char *field, const char *where)
+{
+	char text[512];
+
+	(void)arg;
+	snprintf(text, sizeof text, "%s: %s takes effect at the next start", where, field);
+	gac_log(GA_WARN, module, "GA-RLD-0006", "%s", text);
+	json_object_array_add(r.notes, json_object_new_string(text));
+}
+
 /* --- publish --- */
 
 static void
@@ -153,6 +169,7 @@ publish(void)
 	char err[256];
 
 	r.before = ga_snapshot_current();
+	gac_conf_needs_restart(gac_snapshot_conf(r.before), gac_snapshot_conf(r.next), note_restart, NULL);
 	gac_snapshot_publish(r.next);
 	gac_daemon_settings(r.next);
 	if (!gac_dns_reload(gac_snapshot_core(r.next), err, sizeof err))
@@ -329,6 +346,7 @@ begin(void)
 	int fd[2];
 
 	r.busy = true;
+	r.notes = json_object_new_array();
 	if (pipe2(fd, O_CLOEXEC) != 0) {
 		finish(false, strerror(errno));
 		return;
@@ -381,6 +399,7 @@ answer(void *arg, bool ok, const char *message)
 	now = ga_snapshot_current();
 	json_object_object_add(o, "generation", json_object_new_int64((int64_t)ga_snapshot_number(now)));
 	ga_snapshot_unref(now);
+	json_object_object_add(o, "notes", json_object_get(r.notes));
 	ga_control_reply(call, o);
 }
 

@@ -206,9 +206,8 @@ GA_EXPORT bool ga_rcpt_redirect(struct ga_call *, struct ga_str to);
 GA_EXPORT bool ga_schedule_set(struct ga_call *, uint64_t next_ms);
 /* route, with ACCEPT: another VirtualMTA for this attempt. */
 GA_EXPORT bool ga_route_set(struct ga_call *, struct ga_str virtual_mta);
-/* acquire, with HOLD: ask again after ms at the latest; ga_wake() asks earlier. */
+/* acquire, with HOLD: ask again after ms (0: a minute). */
 GA_EXPORT void ga_retry_after(struct ga_call *, uint64_t ms);
-GA_EXPORT void ga_wake(struct ga_inst *, struct ga_str group_key);
 
 /* eom, queue_commit: a note of this module travels with the message through
  * the spool; ga_note_get() reads it in outgoing and attempt_done. */
