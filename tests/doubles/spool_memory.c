@@ -147,7 +147,7 @@ error_now(void)
 static void
 commit_done(struct ga_worker *w, struct ga_post *post)
 {
-	struct ga_spool_commit *c = GA_CONTAINER(post, struct ga_spool_commit, post);
+	struct ga_spool_commit *c = GA_CONTAINER(post, struct ga_spool_commit, link.post);
 
 	c->cb(w, c);
 }
@@ -195,28 +195,22 @@ commit(struct ga_worker *w, struct ga_spool_commit *c)
 	}
 	drop_upload(c->upload);
 	pthread_mutex_unlock(&lock);
-	c->post.fn = commit_done;
-	ga_loop_post(w, &c->post);
+	c->link.post.fn = commit_done;
+	ga_loop_post(w, &c->link.post);
 }
 
 /* --- update, done: without callback only what the queue asks for --- */
 
-struct told_update {
-	struct ga_post post;
-	struct ga_spool_update *u;
-};
-
 static void
 update_done(struct ga_worker *w, struct ga_post *post)
 {
-	struct told_update *t = GA_CONTAINER(post, struct told_update, post);
+	struct ga_spool_update *u = GA_CONTAINER(post, struct ga_spool_update, link.post);
 
-	t->u->cb(w, t->u);
-	free(t);
+	u->cb(w, u);
 }
 
 static void
-update(struct ga_worker *w, const struct ga_spool_update *u)
+update(struct ga_worker *w, struct ga_spool_update *u)
 {
 	struct kept *k;
 
@@ -226,7 +220,7 @@ update(struct ga_worker *w, const struct ga_spool_update *u)
 	if (k != NULL && u->envelope < k->message->nenvelopes) {
 		struct ga_envelope *e = &k->message->envelopes[u->envelope];
 		struct ga_attrs *a = &k->attrs[u->envelope], now = { NULL, 0, 0 };
-		struct ga_str before = attrs_of(k, u->envelope), v;
+		struct ga_str before = e->attrs, v;
 		unsigned key;
 
 		e->attempts = u->attempts;
@@ -245,43 +239,31 @@ update(struct ga_worker *w, const struct ga_spool_update *u)
 	}
 	pthread_mutex_unlock(&lock);
 	if (u->cb != NULL) {
-		struct told_update *t = ga_xcalloc(1, sizeof *t);
-
-		t->u = (struct ga_spool_update *)(uintptr_t)u;
-		t->u->error = k != NULL ? 0 : ENOENT;
-		t->post.fn = update_done;
-		ga_loop_post(w, &t->post);
+		u->error = k != NULL ? 0 : ENOENT;
+		u->link.post.fn = update_done;
+		ga_loop_post(w, &u->link.post);
 	}
 }
-
-struct told_done {
-	struct ga_post post;
-	struct ga_spool_done *d;
-};
 
 static void
 done_done(struct ga_worker *w, struct ga_post *post)
 {
-	struct told_done *t = GA_CONTAINER(post, struct told_done, post);
+	struct ga_spool_done *d = GA_CONTAINER(post, struct ga_spool_done, link.post);
 
-	t->d->cb(w, t->d);
-	free(t);
+	d->cb(w, d);
 }
 
 static void
-done(struct ga_worker *w, const struct ga_spool_done *d)
+done(struct ga_worker *w, struct ga_spool_done *d)
 {
 	pthread_mutex_lock(&lock);
 	counts.dones++;
 	end_envelope(&d->end);
 	pthread_mutex_unlock(&lock);
 	if (d->cb != NULL) {
-		struct told_done *t = ga_xcalloc(1, sizeof *t);
-
-		t->d = (struct ga_spool_done *)(uintptr_t)d;
-		t->d->error = 0;
-		t->post.fn = done_done;
-		ga_loop_post(w, &t->post);
+		d->error = 0;
+		d->link.post.fn = done_done;
+		ga_loop_post(w, &d->link.post);
 	}
 }
 
@@ -290,7 +272,7 @@ done(struct ga_worker *w, const struct ga_spool_done *d)
 static void
 read_done(struct ga_worker *w, struct ga_post *post)
 {
-	struct ga_spool_read *r = GA_CONTAINER(post, struct ga_spool_read, post);
+	struct ga_spool_read *r = GA_CONTAINER(post, struct ga_spool_read, link.post);
 
 	r->cb(w, r);
 }
@@ -306,14 +288,14 @@ read_message(struct ga_worker *w, struct ga_spool_read *r)
 	r->error = k != NULL ? 0 : ENOENT;
 	r->message = k != NULL ? copy(k, k->message->body_size <= r->body_limit) : NULL;
 	pthread_mutex_unlock(&lock);
-	r->post.fn = read_done;
-	ga_loop_post(w, &r->post);
+	r->link.post.fn = read_done;
+	ga_loop_post(w, &r->link.post);
 }
 
 static void
 piece_read(struct ga_worker *w, struct ga_post *post)
 {
-	struct ga_spool_read_body *r = GA_CONTAINER(post, struct ga_spool_read_body, post);
+	struct ga_spool_read_body *r = GA_CONTAINER(post, struct ga_spool_read_body, link.post);
 
 	r->cb(w, r);
 }
@@ -338,8 +320,8 @@ read_body(struct ga_worker *w, struct ga_spool_read_body *r)
 		ga_pool_free(pool);
 	}
 	pthread_mutex_unlock(&lock);
-	r->post.fn = piece_read;
-	ga_loop_post(w, &r->post);
+	r->link.post.fn = piece_read;
+	ga_loop_post(w, &r->link.post);
 }
 
 /* --- uploads --- */
@@ -360,7 +342,7 @@ upload_begin(struct ga_worker *w)
 static void
 piece_done(struct ga_worker *w, struct ga_post *post)
 {
-	struct ga_spool_piece *p = GA_CONTAINER(post, struct ga_spool_piece, post);
+	struct ga_spool_piece *p = GA_CONTAINER(post, struct ga_spool_piece, link.post);
 
 	p->cb(w, p);
 }
@@ -372,8 +354,8 @@ upload_piece(struct ga_worker *w, struct ga_spool_piece *p)
 		ga_body_append(p->upload->body, c->data, c->n);
 	ga_body_unref(p->body);
 	p->error = 0;
-	p->post.fn = piece_done;
-	ga_loop_post(w, &p->post);
+	p->link.post.fn = piece_done;
+	ga_loop_post(w, &p->link.post);
 }
 
 static void
