@@ -104,7 +104,7 @@ class Settings:
         if os.geteuid() == 0 and "run_as_user" not in self.general:
             general.append("run_as_user root")
         if self.dns:
-            general.append(f"dns_server {self.dns}")
+            general += [f"dns_server {self.dns}", "allow_loopback_mx yes"]
         everywhere = self.everywhere
         if self.route:
             everywhere += "\n" + block("domain *", f"smtp_route {self.route}")
