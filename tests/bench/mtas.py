@@ -172,7 +172,6 @@ tlsmgr    unix  - - n 1000? 1 tlsmgr
     def __init__(self, work):
         super().__init__(work)
         self.jail = Jail(f"bench-{self.name}", ["postfix"], [("postfix", self.user), ("postdrop", self.group)])
-        self.port = ports.free_port()
 
     def tuning(self):
         return (f"default_process_limit 200, destination concurrency 20 from the start, connection cache "
@@ -191,6 +190,7 @@ tlsmgr    unix  - - n 1000? 1 tlsmgr
             path.chmod(mode)
 
     def start(self, case, sink_port):
+        self.port = ports.free_port()
         restrictions = "check_client_access static:HOLD" if case == ACCEPT else ""
         self.jail.write("/etc/postfix/main.cf", self.MAIN_CF.format(restrictions=restrictions, sink=sink_port,
                                                                     cache=self.connection_cache))
@@ -247,7 +247,6 @@ ip_address * {{
         super().__init__(work)
         self.prefix = pathlib.Path(prefix).resolve()
         self.home = work / "greenarrow"
-        self.port = ports.free_port()
         self.daemon = self.prefix / "sbin/greenarrowd"
         if not self.daemon.exists():
             raise Failed(f"{self.daemon} does not exist: --prefix is the folder that make install put it in")
@@ -256,6 +255,7 @@ ip_address * {{
         return "workers auto, reuse_connections_max_messages 1000; accept: delivery_paused yes"
 
     def start(self, case, sink_port):
+        self.port = ports.free_port()
         shutil.rmtree(self.home, ignore_errors=True)
         for folder in ("control", "queue", "log", "run"):
             (self.home / folder).mkdir(parents=True)
