@@ -45,6 +45,7 @@ check_include()
 		if [ -n "$test_of" ]; then
 			case $name in config.h) return ;; esac
 			test -f "core/$name" && return
+			test -f "tests/doubles/$name" && return
 			inside tests "$(dirname "$file")/$name" && return
 			inside core "$(dirname "$file")/$name" && return
 		fi
