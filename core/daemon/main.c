@@ -36,6 +36,7 @@
 #include "module/wait.h"
 #include "net/dns.h"
 #include "net/listen.h"
+#include "net/tls.h"
 
 #define CHECK_LIMIT_S 5		/* all modules' check() together, under --check */
 
@@ -338,6 +339,7 @@ bring_up(const struct gac_core_conf *core)
 		fprintf(stderr, "%s: %s\n", gac_daemon.program, err);
 		return false;
 	}
+	gac_tls_init();
 	gac_listen_begin();
 	if (!gac_generation_init(m.snapshot))
 		return false;

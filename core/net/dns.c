@@ -69,6 +69,7 @@ struct table {
 
 static struct {
 	struct ub_ctx *ctx;		/* made, the thread not yet started */
+	char *servers;			/* as configured, one a line */
 	struct table *tables;
 	unsigned count;
 	uint32_t timeout_ms;
@@ -349,11 +350,29 @@ static void init_table(struct table *t, struct ga_worker *w)
 	t->timer.data = t;
 }
 
+static char *servers_text(const struct gac_core_conf *core)
+{
+	size_t room = 1, n = 0;
+	char *text;
+
+	for (size_t i = 0; i < core->dns_server.n; i++)
+		room += core->dns_server.v[i].n + 1;
+	text = ga_xmalloc(room);
+	for (size_t i = 0; i < core->dns_server.n; i++) {
+		memcpy(text + n, core->dns_server.v[i].p, core->dns_server.v[i].n);
+		n += core->dns_server.v[i].n;
+		text[n++] = '\n';
+	}
+	text[n] = 0;
+	return text;
+}
+
 bool gac_dns_init(const struct gac_core_conf *core, char *err, size_t errlen)
 {
 	dns.ctx = gac_dns_context(core->dns_server, err, errlen);
 	if (dns.ctx == NULL)
 		return false;
+	dns.servers = servers_text(core);
 	dns.count = ga_worker_count() + 1;
 	dns.tables = ga_xcalloc(dns.count, sizeof(*dns.tables));
 	for (unsigned i = 0; i < dns.count; i++)
@@ -375,10 +394,20 @@ void gac_dns_start(void)
 
 bool gac_dns_reload(const struct gac_core_conf *core, char *err, size_t errlen)
 {
-	struct ub_ctx *ctx = gac_dns_context(core->dns_server, err, errlen);
+	char *servers = servers_text(core);
+	struct ub_ctx *ctx;
 
-	if (ctx == NULL)
+	if (strcmp(servers, dns.servers) == 0) {
+		free(servers);
+		return true;
+	}
+	ctx = gac_dns_context(core->dns_server, err, errlen);
+	if (ctx == NULL) {
+		free(servers);
 		return false;
+	}
+	free(dns.servers);
+	dns.servers = servers;
 	gac_dns_thread_context(ctx);
 	return true;
 }
@@ -414,6 +443,8 @@ void gac_dns_stop(void)
 	for (unsigned i = 0; i < dns.count; i++)
 		free_table(&dns.tables[i]);
 	free(dns.tables);
+	free(dns.servers);
+	dns.servers = NULL;
 	dns.tables = NULL;
 	dns.count = 0;
 }

