@@ -291,7 +291,8 @@ stop(struct ga_inst *inst, struct ga_worker *w)
 		return;
 	l->draining = true;
 	ga_unhold(l->hold);
-	l->hold = NULL;
+	ga_unhold(l->reading);
+	l->hold = l->reading = NULL;
 	q_attempts_end(l);
 	q_lanes_end(l);
 	q_table_end(l);

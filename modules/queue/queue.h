@@ -130,7 +130,7 @@ struct q_loop {
 	uint32_t look_at;
 	bool looking;
 	bool draining, recovered;
-	struct ga_hold *hold;
+	struct ga_hold *hold, *reading;
 	struct q_counts counts;
 };
 

@@ -31,6 +31,8 @@ end(struct ga_worker *w, void *arg)
 
 	(void)w;
 	l->recovered = true;
+	ga_unhold(l->reading);
+	l->reading = NULL;
 	if (l->counts.messages > 0)
 		ga_log(q_inst, GA_NOTICE, "GA-QUE-0002", "loop %u: %llu messages, %llu envelopes in the queue",
 		    ga_worker_index(l->worker), (unsigned long long)l->counts.messages,
@@ -42,5 +44,7 @@ q_recover(struct q_loop *l)
 {
 	struct ga_spool_recovery r = { found, end, NULL, l };
 
+	/* a stop waits until what is on its way to this loop has come */
+	l->reading = ga_hold(q_inst, "reading the spool");
 	q_spool->recover(l->worker, &r);
 }

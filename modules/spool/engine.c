@@ -46,6 +46,7 @@ spool_new(const struct spool_fs *fs, int dir, int corrupt, const struct spool_co
 	ledger_init(&s->ledger);
 	s->batch = commit_new();
 	s->maint = maint_new();
+	maint_measure(s);	/* before the first mail asks whether there is room */
 	if (inbox_init(&s->commits) != 0 || inbox_init(&s->chores) != 0) {
 		spool_log(s, GA_ERR, "GA-SPOOL-0002", "no descriptor left for the spool's threads");
 		abort();

@@ -149,6 +149,7 @@ void commit_seal(struct spool *);	/* at the end: the active segment is complete 
 /* maint.c: requests, then one slice of housekeeping; the same answer. */
 int maint_step(struct spool *);
 struct maint *maint_new(void);
+void maint_measure(struct spool *);
 void maint_free(struct spool *);
 /* The first segments, before the committer begins. */
 void maint_prepare(struct spool *);

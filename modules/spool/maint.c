@@ -72,17 +72,25 @@ serve(struct spool *s, struct ga_spool_link *op)
 	}
 }
 
+void
+maint_measure(struct spool *s)
+{
+	uint64_t bytes = 0;
+
+	if (s->fs->free_bytes(s->fs->ctx, s->dir, &bytes) == 0)
+		atomic_store(&s->stats.free_bytes, bytes);
+}
+
 /* Is there room for new mail? */
 static void
 look_at_space(struct spool *s)
 {
-	uint64_t bytes = 0, now = spool_now_us(s);
+	uint64_t now = spool_now_us(s);
 	bool full;
 
 	if (s->maint->looked_us == 0 || now - s->maint->looked_us >= IDLE_MS * 1000u) {
 		s->maint->looked_us = now;
-		if (s->fs->free_bytes(s->fs->ctx, s->dir, &bytes) == 0)
-			atomic_store(&s->stats.free_bytes, bytes);
+		maint_measure(s);
 	}
 	pthread_mutex_lock(&s->ledger.lock);
 	full = s->no_room && s->nready == 0 && (s->active == NULL || s->active_reserved ||
