@@ -17,9 +17,13 @@
 
 typedef size_t input_fn(struct smtpd_session *, const char *, size_t);
 
+/* A client that goes on talking after its session ended is heard for so long only. */
 static size_t
 drop_input(struct smtpd_session *s, const char *p, size_t n)
 {
+	s->skipped += n;
+	if (s->skipped > SMTPD_LINGER_MAX)
+		s->eof = true;
 	return n;
 }
 

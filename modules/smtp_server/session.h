@@ -34,6 +34,8 @@
 #define SMTPD_LINE_MAX 2048u
 /* An over-long line is read and dropped up to here, then the session ends. */
 #define SMTPD_SKIP_MAX 65536u
+/* Dropped after the last reply, so that a reset does not overtake it. */
+#define SMTPD_LINGER_MAX (1u << 20)
 
 enum smtpd_state {
 	S_GREETING,		/* connect hooks are asked */

@@ -11,11 +11,9 @@
 
 #define THROTTLE_DIRECTIVES(X)									\
 	X(int, max_concurrent_connections, "100", "min=0",					\
-	    "general,ip_address,relay_server,domain,rule",					\
+	    "general,ip_address,relay_server,domain",					\
 	    "Connections that may be open at once for one throttle group; 0: no limit")		\
-	X(int, default_max_concurrent_connections, "100", "min=0", "throttle_template",		\
-	    "The same for domains that no rule of the template names")				\
-	X(int, id, "", "min=1", "domain,rule",						\
+	X(int, id, "", "min=1", "domain",						\
 	    "Number of this rule in the keys of throttle groups; default: assigned, and kept")	\
 	X(int, system_max_smtp_connections, "10000", "min=0", "general",			\
 	    "Outgoing SMTP connections that may be open at once in all; 0: no limit")

@@ -51,6 +51,17 @@ def test_one_sync_covers_many_messages(greenarrow, sink, disk):
     assert accepted_within < 40, f"{accepted_within} syncs for 40 messages and their results"
 
 
+def taken(server, wire):
+    """Whether the server takes it now; it may say 452 at MAIL while it has no segment that is good."""
+    with server.client() as client:
+        client.ehlo()
+        reply = client.cmd("MAIL FROM:<a@sender.example>")
+        if reply.code == 452:
+            return False
+        assert reply.code == 250 and client.cmd("RCPT TO:<b@receiver.example>").code == 250
+        return client.data(wire).code == 250
+
+
 def test_a_failed_sync_is_never_answered_with_250(greenarrow, sink, disk):
     server = start(greenarrow, disk, route=sink)
     server.expect_log(r".")
@@ -61,7 +72,7 @@ def test_a_failed_sync_is_never_answered_with_250(greenarrow, sink, disk):
     assert (reply.code, reply.enhanced) in ((451, "4.3.0"), (452, "4.3.1")), reply
     disk.fail(False)
     end = time.monotonic() + 20
-    while smtp.submit(server.address, corpus.simple(message_id="<after@sender.example>")).code != 250:
+    while not taken(server, corpus.simple(message_id="<after@sender.example>")):
         assert time.monotonic() < end, "the server did not recover from a failed sync"
         time.sleep(0.2)
     sink.wait_for(lambda: any(b"<after@" in m.wire for m in sink.messages))

@@ -39,7 +39,7 @@ def test_the_client_introduces_itself(server, command, code):
     ("NOOP", 250, "2.0.0"), ("NOOP with an argument", 250, "2.0.0"), ("RSET", 250, "2.0.0"), ("rSeT", 250, "2.0.0"), ("HELP", 214, "2.0.0"),
     ("VRFY someone", 252, "2.5.0"), ("EXPN list", 502, "5.5.1"), ("TURN", 502, "5.5.1"), ("RSET now", 501, "5.5.4"),
     ("BLAH", 500, "5.5.2"), ("", 500, "5.5.2"), ("DATA", 503, "5.5.1"), ("RCPT TO:<b@receiver.example>", 503, "5.5.1"),
-    ("STARTTLS", 454, "4.7.0"), ("MAIL", 501, "5.5.4"), ("MAIL FROM:a@sender.example", 501, "5.5.4"), ("MAILFROM:<a@sender.example>", 500, "5.5.2"),
+    ("STARTTLS", 454, "4.7.0"), ("MAIL", 501, "5.5.4"), ("MAIL FROM:a@sender.example", 501, "5.1.7"), ("MAILFROM:<a@sender.example>", 500, "5.5.2"),
     ("MAIL FROM:<a@sender.example> FOO=BAR", 555, "5.5.4"), ("MAIL FROM:<a@sender.example> SIZE=abc", 501, "5.5.4"),
     ("MAIL FROM:<a@sender.example> SIZE=1 SIZE=1", 501, "5.5.4"), ("MAIL FROM:<a@sender.example> BODY=9BIT", 501, "5.5.4"),
     ("MAIL FROM:<a@sender.example> SIZE=99999999999999999999", 552, "5.3.4"), ("MAIL FROM:<a@sender.example> SIZE=0", 250, "2.1.0"),
@@ -87,7 +87,7 @@ def test_a_reset_forgets_the_transaction(server, word):
     ("<b@receiver.example>", 250, "2.1.5"), ("<postmaster>", 250, "2.1.5"), ("<PostMaster>", 250, "2.1.5"), ("<@hop.example,@hop2.example:b@receiver.example>", 250, "2.1.5"),
     ("<\"b c\"@receiver.example>", 250, "2.1.5"), ("<b@[127.0.0.9]>", 250, "2.1.5"), ("<>", 501, "5.1.3"), ("<b>", 501, "5.1.3"), ("<b@>", 501, "5.1.3"),
     ("<.b@receiver.example>", 501, "5.1.3"), ("<b.@receiver.example>", 501, "5.1.3"), ("<b@receiver..example>", 501, "5.1.3"), ("<b\x01@receiver.example>", 501, None),
-    ("<b@" + "x" * 64 + ".example>", 501, "5.1.3"), ("b@receiver.example", 501, "5.5.4"), ("<b@receiver.example", 501, None), ("<b@receiver.example> FOO=1", 555, "5.5.4"),
+    ("<b@" + "x" * 64 + ".example>", 501, "5.1.3"), ("b@receiver.example", 501, "5.1.3"), ("<b@receiver.example", 501, None), ("<b@receiver.example> FOO=1", 555, "5.5.4"),
 ])
 def test_each_recipient_has_its_answer(server, recipient, code, enhanced):
     with server.client() as client:
@@ -209,7 +209,7 @@ def test_a_message_over_the_limit_is_refused_by_its_size_or_by_its_octets(greena
         reply = client.cmd("MAIL FROM:<a@sender.example> SIZE=10241")
         assert (reply.code, reply.enhanced) == (552, "5.3.4")
         client.envelope(parameters="SIZE=10")
-        reply = client.data(corpus.simple(body="x" * 70 + "\r\n" * 5000))
+        reply = client.data(corpus.simple(body="x" * 70 + "\r\n" * 5100))
         assert (reply.code, reply.enhanced) == (552, "5.3.4")
         client.envelope()
         fits = corpus.simple()
