@@ -71,8 +71,16 @@ run_offline(const char *argv0, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	const char *word = argc > 1 ? argv[1] : "";
+	const char *word;
 
+	/* the option may stand before the command, too: it is the command's */
+	if (argc > 2 && strncmp(argv[1], "--config-filename=", 18) == 0) {
+		char *option = argv[1];
+
+		argv[1] = argv[2];
+		argv[2] = option;
+	}
+	word = argc > 1 ? argv[1] : "";
 	if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
 		usage(stdout, argv[0]);
 		return 0;

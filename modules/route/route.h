@@ -16,7 +16,7 @@
 	    "VirtualMTA of a message that names none or one that does not exist")		\
 	X(int, mta_id, "",  "min=1 once unique", "ip_address,relay_server,routing_rule",	\
 	    "Number of this VirtualMTA, for reports and the keys of throttle groups")		\
-	X(table, smtp_source, "", "words=1-2 once", "ip_address,relay_server",			\
+	X(table, smtp_source, "", "words=1-2 is=ip,host repeat", "ip_address,relay_server",			\
 	    "Source IP, and the host name to say in EHLO; once for IPv4 and once for IPv6")	\
 	X(flag, delivery_paused, "no", "", "ip_address,relay_server",				\
 	    "Hold the mail of this VirtualMTA: no attempts, no deferrals")			\

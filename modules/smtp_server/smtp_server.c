@@ -138,8 +138,13 @@ stage_current(struct ga_inst *inst)
 static bool
 server_init(struct ga_inst *inst, const void *conf)
 {
-	if (!stage_current(inst))
+	if (!stage_current(inst)) {
+		struct smtp_server *m = ga_inst_state(inst);
+
+		smtpd_services_free(m->services);
+		m->services = NULL;
 		return false;
+	}
 	ga_status_register(inst, status);
 	return true;
 }
