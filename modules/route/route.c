@@ -31,15 +31,17 @@ drop_entry(struct rt_loop *l, struct rt_entry *e)
 	free(e);
 }
 
-/* Entries that are being looked up stay until their answer. */
+/* Those that are being looked up are left to their answer: nobody finds them any more. */
 static void
-drop_known(struct rt_loop *l)
+forget_all(struct rt_loop *l)
 {
 	struct rt_entry *e, *tmp;
 
 	HASH_ITER(hh, l->entries, e, tmp)
 		if (e->route != NULL)
 			drop_entry(l, e);
+		else
+			HASH_DEL(l->entries, e);
 }
 
 static void
@@ -77,7 +79,7 @@ snapshot_now(struct rt_loop *l)
 		ga_snapshot_unref(now);
 		return l->snapshot;
 	}
-	drop_known(l);
+	forget_all(l);
 	ga_snapshot_unref(l->snapshot);
 	l->snapshot = now;
 	return now;
@@ -199,9 +201,10 @@ looked_up(void *arg, struct ga_route *route)
 	struct ga_route_request *first = e->waiting;
 
 	e->waiting = e->waiting_last = NULL;
-	e->route = ga_route_ref(route);
 	if (l->snapshot != route->snapshot)
-		drop_entry(l, e);
+		free(e);		/* forget_all() took it out */
+	else
+		e->route = ga_route_ref(route);
 	answer_all(l, first, route);
 	ga_route_unref(route);
 	free(f);
