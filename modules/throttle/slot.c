@@ -39,14 +39,20 @@ thr_slot_take(void)
 	return true;
 }
 
-/* One waiting loop is told. */
+/* One waiting loop is told, and passes on what it leaves; another one each time, lest
+ * a loop that is quick to open again what it has closed gets all of them. */
 static void
 wake_one(void)
 {
-	unsigned n = ga_worker_count(), start = ga_random32() % n;
+	static _Atomic unsigned turn;
+	unsigned n = ga_worker_count(), first;
 
+	for (unsigned i = 0; i < n; i++)
+		if (atomic_load(&thr_loop(ga_worker_get(i))->waking))
+			return;
+	first = atomic_fetch_add(&turn, 1);
 	for (unsigned i = 0; i < n; i++) {
-		struct thr_loop *l = thr_loop(ga_worker_get((start + i) % n));
+		struct thr_loop *l = thr_loop(ga_worker_get((first + i) % n));
 
 		if (!atomic_load(&l->wants_slot))
 			continue;
@@ -113,6 +119,8 @@ wake(struct ga_worker *w, struct ga_post *post)
 		thr_pump_soon(g);
 	}
 	atomic_store(&l->wants_slot, l->waiters != NULL);
+	if (g == NULL)
+		thr_slots_pass_on();	/* who waited here has gone */
 }
 
 static void
@@ -161,8 +169,8 @@ thr_slot_wait(struct ga_group *g)
 		ask_for_idle(l);
 	}
 	/* a slot may have been given back before wants_slot was seen */
-	if (one_is_free() && !atomic_exchange(&l->waking, true))
-		ga_loop_post(l->worker, &l->wake);
+	if (one_is_free())
+		wake_one();
 }
 
 void

@@ -1,0 +1,542 @@
+/*
+ * test_throttle.c - the module throttle on the test bed, with a delivery of the
+ * test's own.
+ *
+ * A connection of this delivery does nothing until the test lets its batch end;
+ * then it asks for the next one and is saved when there is none, or is closed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../throttle.h"
+#include "bed.h"
+
+extern const struct ga_module throttle_LTX_ga_module;
+static const struct ga_module *const modules[] = { &throttle_LTX_ga_module, NULL };
+
+#define CONNS_MAX 64
+#define BATCHES_MAX 4096
+
+static const struct ga_throttle *thr;
+
+/* --- delivery of the test --- */
+
+struct conn {
+	struct ga_group *group;			/* NULL: not open */
+	struct ga_batch batch;			/* n 0: saved */
+};
+static struct conn conns[CONNS_MAX];
+static unsigned open_now, open_most, opened;
+static struct { uint64_t seq; uint32_t sender; unsigned n; } batches[BATCHES_MAX];
+static unsigned nbatches;
+
+static void
+run(struct conn *c, struct ga_batch batch)
+{
+	assert_true(nbatches < BATCHES_MAX);
+	batches[nbatches].seq = batch.first->seq;
+	batches[nbatches].sender = batch.first->sender_key;
+	batches[nbatches++].n = batch.n;
+	c->batch = batch;
+}
+
+static unsigned
+open_of(const struct ga_group *g)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		n += conns[i].group == g;
+	return n;
+}
+
+static void
+open_one(struct ga_group *g, struct ga_worker *w, struct ga_batch batch)
+{
+	unsigned max = thr->max_connections(g), i = 0;
+
+	assert_ptr_equal(w, g->home);
+	while (conns[i].group != NULL)
+		assert_true(++i < CONNS_MAX);
+	conns[i].group = g;
+	opened++;
+	if (++open_now > open_most)
+		open_most = open_now;
+	assert_true(max == 0 || open_of(g) <= max);
+	run(&conns[i], batch);
+}
+
+static bool
+offer(struct ga_group *g, struct ga_batch batch)
+{
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		if (conns[i].group == g && conns[i].batch.n == 0) {
+			run(&conns[i], batch);
+			return true;
+		}
+	return false;
+}
+
+static void
+close_conn(struct conn *c)
+{
+	struct ga_group *g = c->group;
+
+	c->group = NULL;
+	open_now--;
+	thr->closed(g);
+}
+
+static bool
+close_idle(struct ga_group *g, struct ga_worker *w)
+{
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		if (conns[i].group != NULL && conns[i].batch.n == 0 && conns[i].group->home == w &&
+		    (g == NULL || conns[i].group == g)) {
+			close_conn(&conns[i]);
+			return true;
+		}
+	return false;
+}
+
+static const struct ga_delivery delivery = { sizeof delivery, GA_DELIVERY_VERSION, offer, open_one,
+	close_idle, NULL };
+
+static void
+end_batch(struct conn *c)
+{
+	struct ga_ticket *next;
+
+	thr->ended(c->group, c->batch.first, c->batch.n);
+	for (struct ga_ticket *t = c->batch.first; t != NULL; t = next) {
+		next = t->next;
+		t->result = GA_RESULT_SUCCESS;
+		ga_ticket_end(t);
+	}
+	c->batch = (struct ga_batch){ NULL, 0 };
+}
+
+static void
+end_and_pull(struct conn *c, unsigned limit)
+{
+	struct ga_batch batch;
+
+	end_batch(c);
+	batch = thr->next(c->group, limit, NULL, NULL);
+	if (batch.n > 0)
+		run(c, batch);
+}
+
+/* Every batch that runs now ends. */
+static void
+end_all(bool keep)
+{
+	bool busy[CONNS_MAX];
+
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		busy[i] = conns[i].group != NULL && conns[i].batch.n > 0;
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		if (busy[i] && keep) {
+			end_and_pull(&conns[i], GA_BATCH_MAX);
+		} else if (busy[i]) {
+			end_batch(&conns[i]);
+			close_conn(&conns[i]);
+		}
+	bed_turns(10);
+}
+
+/* --- routes and tickets --- */
+
+static unsigned successes, recalled;
+
+static void
+free_route(struct ga_route *r)
+{
+	if (r->group != NULL)
+		thr->group_unref(r->group);
+	ga_snapshot_unref(r->snapshot);
+	free(r);
+}
+
+static struct ga_route *
+new_route(const char *key)
+{
+	struct ga_route *r = ga_xcalloc(1, sizeof *r);
+
+	r->refs = 1;
+	r->free_ = free_route;
+	r->snapshot = ga_snapshot_current();
+	r->settings = ga_snapshot_general(r->snapshot);
+	r->domain = ga_str_c("d.example");
+	r->group_key = ga_str_c(key);
+	return r;
+}
+
+static void
+done(struct ga_worker *home, struct ga_ticket *t)
+{
+	assert_ptr_equal(home, t->home);
+	assert_true(t->result == GA_RESULT_SUCCESS || t->result == GA_RESULT_RECALLED);
+	if (t->result == GA_RESULT_SUCCESS)
+		successes++;
+	else
+		recalled++;
+	ga_route_unref(t->route);
+	free(t);
+}
+
+static void
+put_from(struct ga_worker *home, struct ga_route *r, uint64_t seq, uint32_t sender)
+{
+	struct ga_ticket *t = ga_xcalloc(1, sizeof *t);
+
+	t->home = home;
+	t->route = ga_route_ref(r);
+	t->seq = seq;
+	t->sender_key = sender;
+	t->done = done;
+	thr->enqueue(home, t);
+}
+
+static void
+put(struct ga_route *r, uint64_t seq, uint32_t sender)
+{
+	put_from(ga_worker_get(0), r, seq, sender);
+}
+
+/* --- fixture --- */
+
+static void
+up(const char *conf, unsigned workers)
+{
+	memset(conns, 0, sizeof conns);
+	open_now = open_most = opened = nbatches = successes = recalled = 0;
+	ga_service_provide(NULL, GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION, &delivery);
+	bed_up(&(struct bed){ .conf = conf, .modules = modules, .workers = workers });
+	thr = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
+	bed_turns(2);
+}
+
+static void
+count_group(struct ga_group *g, const struct ga_group_info *info, void *arg)
+{
+	(void)g;
+	(void)info;
+	++*(unsigned *)arg;
+}
+
+static void
+walked(struct ga_worker *w, void *arg)
+{
+	(void)w;
+	(void)arg;
+}
+
+static unsigned
+groups(void)
+{
+	unsigned n = 0;
+
+	thr->each_group(ga_worker_get(0), count_group, walked, &n);
+	bed_turns(10);
+	return n;
+}
+
+/* Whatever is still there ends; nothing may be left behind: no slot, no group. */
+static void
+down(void)
+{
+	for (int i = 0; i < 2000 && open_now > 0; i++) {
+		end_all(true);
+		for (unsigned w = 0; w < ga_worker_count(); w++)
+			while (close_idle(NULL, ga_worker_get(w)))
+				;
+		bed_turns(5);
+	}
+	bed_turns(20);
+	assert_int_equal(open_now, 0);
+	assert_int_equal(thr_slots_used(), 0);
+	assert_int_equal(groups(), 0);
+	assert_false(thr_slots_wanted());
+	bed_down();
+}
+
+/* --- tests --- */
+
+static void
+test_max_concurrent_connections_is_never_exceeded(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 3\n}\n", 2);
+	r = new_route("1,d.example");
+	for (unsigned i = 0; i < 1000; i++)
+		put_from(ga_worker_get(i % 2), r, i + 1, i % 7);
+	bed_turns(10);
+	assert_int_equal(open_now, 3);
+	for (unsigned i = 0; i < 1000 && successes < 1000; i++)
+		end_all(i % 3 != 0);
+	assert_int_equal(successes, 1000);
+	assert_int_equal(open_most, 3);
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_the_limit_of_the_system_is_exact_over_groups_and_loops(void **state)
+{
+	struct ga_route *a, *b;
+	bool both = false;
+
+	(void)state;
+	up("general {\n  system_max_smtp_connections 5\n}\n", 2);
+	a = new_route("1,a.example");
+	b = new_route("1,b.example");
+	for (unsigned i = 0; i < 200; i++) {
+		put(a, 2 * i + 1, 1);
+		put(b, 2 * i + 2, 1);
+	}
+	bed_turns(20);
+	assert_ptr_not_equal(a->group->home, b->group->home);
+	assert_int_equal(open_now, 5);
+	for (unsigned i = 0; i < 1000 && successes < 400; i++) {
+		end_all(false);
+		both = both || (open_of(a->group) > 0 && open_of(b->group) > 0);
+		if (successes + 5 <= 400)
+			assert_int_equal(thr_slots_used(), 5);	/* none lies idle while some wait */
+	}
+	assert_int_equal(successes, 400);
+	assert_int_equal(open_most, 5);
+	assert_true(both);
+	ga_route_unref(a);
+	ga_route_unref(b);
+	down();
+}
+
+static void
+test_who_waits_for_a_slot_is_woken(void **state)
+{
+	struct ga_route *a, *b;
+
+	(void)state;
+	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
+	a = new_route("1,a.example");
+	b = new_route("1,b.example");
+	put(a, 1, 1);
+	bed_turns(10);
+	put(b, 2, 1);
+	bed_turns(10);
+	assert_int_equal(open_of(a->group), 1);
+	assert_int_equal(open_of(b->group), 0);
+	end_all(false);				/* its connection closed: the slot is b's */
+	assert_int_equal(open_of(b->group), 1);
+	end_all(true);				/* saved */
+	assert_int_equal(open_of(b->group), 1);
+	put(a, 3, 1);				/* ... until another needs its slot */
+	bed_turns(20);
+	assert_int_equal(open_of(b->group), 0);
+	assert_int_equal(open_of(a->group), 1);
+	assert_int_equal(open_most, 1);
+	ga_route_unref(a);
+	ga_route_unref(b);
+	down();
+}
+
+static void
+test_one_mail_is_served_before_another_senders_thousand(void **state)
+{
+	struct ga_route *r;
+	unsigned at;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 1\n}\n", 1);
+	r = new_route("1,d.example");
+	for (unsigned i = 0; i < 1000; i++)
+		put(r, i + 1, 1);
+	bed_turns(10);
+	put(r, 5000, 2);
+	bed_turns(10);
+	at = nbatches;
+	end_all(true);
+	end_all(true);
+	assert_int_equal(nbatches, at + 2);
+	assert_true(batches[at].sender == 2 || batches[at + 1].sender == 2);
+	for (unsigned i = 0; i < 2000 && successes < 1001; i++)
+		end_all(true);
+	assert_int_equal(successes, 1001);
+	assert_int_equal(opened, 1);
+	for (unsigned i = 1, last = 0; i < nbatches; i++)	/* of one sender: as they came */
+		if (batches[i].sender == 1) {
+			assert_true(batches[i].seq > last);
+			last = (unsigned)batches[i].seq;
+		}
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_a_batch_is_of_one_message_and_no_longer_than_asked_for(void **state)
+{
+	static const struct { uint64_t seq; unsigned n; } want[] = {
+		{ 1, 100 }, { 1, 100 }, { 1, 50 }, { 2, 1 }, { 3, 7 }, { 3, 3 }
+	};
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 1\n}\n", 1);
+	r = new_route("1,d.example");
+	for (unsigned i = 0; i < 250; i++)
+		put(r, 1, 1);
+	put(r, 2, 1);
+	for (unsigned i = 0; i < 10; i++)
+		put(r, 3, 1);
+	bed_turns(10);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(nbatches, i + 1);
+		end_and_pull(&conns[0], i < 3 ? GA_BATCH_MAX : 7);
+	}
+	assert_int_equal(nbatches, 6);
+	for (unsigned i = 0; i < 6; i++) {
+		assert_int_equal(batches[i].seq, want[i].seq);
+		assert_int_equal(batches[i].n, want[i].n);
+	}
+	ga_route_unref(r);
+	down();
+}
+
+static bool
+even(const struct ga_ticket *t, void *arg)
+{
+	(void)arg;
+	return t->seq % 2 == 0;
+}
+
+static void
+test_recall_gives_back_what_waits_and_nothing_else(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 2\n}\n", 2);
+	r = new_route("1,d.example");
+	for (unsigned i = 1; i <= 40; i++)
+		put_from(ga_worker_get(0), r, i, i % 3);
+	bed_turns(10);
+	for (unsigned i = 101; i <= 120; i++)
+		put_from(ga_worker_get(1), r, i, i % 3);
+	bed_turns(10);
+	assert_int_equal(r->group->in_flight, 2);
+	assert_int_equal(r->group->waiting, 58);
+	thr->recall(ga_worker_get(1), even, NULL);
+	bed_turns(10);
+	assert_int_equal(recalled, 10);
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(10);
+	assert_int_equal(recalled, 10 + 38);	/* two of that home are in flight */
+	assert_int_equal(r->group->waiting, 10);
+	assert_int_equal(r->group->in_flight, 2);
+	put_from(ga_worker_get(0), r, 500, 1);	/* lanes are whole: more may come */
+	for (unsigned i = 0; i < 100 && successes < 13; i++)
+		end_all(true);
+	assert_int_equal(successes, 13);
+	assert_int_equal(recalled, 48);
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_next_closed_and_ended_keep_the_counts(void **state)
+{
+	struct ga_route *r;
+	const struct ga_group *g;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 1\n}\n", 1);
+	r = new_route("1,d.example");
+	for (unsigned i = 0; i < 5; i++)
+		put(r, 1, 1);
+	for (unsigned i = 0; i < 3; i++)
+		put(r, 2, 1);
+	bed_turns(10);
+	g = r->group;
+	assert_int_equal(groups(), 1);
+	assert_int_equal(g->connections, 1);
+	assert_int_equal(g->in_flight, 5);
+	assert_int_equal(g->waiting, 3);
+	end_and_pull(&conns[0], 2);
+	assert_int_equal(g->in_flight, 2);
+	assert_int_equal(g->waiting, 1);
+	end_batch(&conns[0]);
+	assert_int_equal(g->in_flight, 0);
+	close_conn(&conns[0]);
+	assert_int_equal(g->connections, 0);
+	assert_int_equal(thr_slots_used(), 0);
+	bed_turns(10);				/* what was left has a connection of its own */
+	assert_int_equal(g->connections, 1);
+	assert_int_equal(g->in_flight, 1);
+	assert_int_equal(g->waiting, 0);
+	ga_route_unref(r);
+	bed_turns(10);
+	assert_int_equal(groups(), 1);		/* in flight: it lives */
+	end_all(false);
+	assert_int_equal(successes, 8);
+	down();
+}
+
+static void
+test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 5\n}\n", 1);
+	r = new_route("1,d.example");
+	for (unsigned i = 0; i < 50; i++)
+		put(r, i + 1, 1);
+	bed_turns(10);
+	assert_int_equal(open_now, 5);
+	ga_route_unref(r);
+	bed_reload("general {\n  max_concurrent_connections 2\n}\n");
+	r = new_route("1,d.example");
+	put(r, 100, 1);
+	bed_turns(10);
+	assert_int_equal(open_now, 5);		/* nobody is cut off */
+	end_all(true);
+	end_all(true);
+	assert_int_equal(open_now, 2);
+	ga_route_unref(r);
+	bed_reload("general {\n  max_concurrent_connections 4\n}\n");
+	r = new_route("1,d.example");
+	put(r, 101, 1);
+	bed_turns(10);
+	assert_int_equal(open_now, 4);
+	for (unsigned i = 0; i < 100 && successes < 52; i++)
+		end_all(true);
+	assert_int_equal(successes, 52);
+	ga_route_unref(r);
+	down();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_max_concurrent_connections_is_never_exceeded),
+		cmocka_unit_test(test_the_limit_of_the_system_is_exact_over_groups_and_loops),
+		cmocka_unit_test(test_who_waits_for_a_slot_is_woken),
+		cmocka_unit_test(test_one_mail_is_served_before_another_senders_thousand),
+		cmocka_unit_test(test_a_batch_is_of_one_message_and_no_longer_than_asked_for),
+		cmocka_unit_test(test_recall_gives_back_what_waits_and_nothing_else),
+		cmocka_unit_test(test_next_closed_and_ended_keep_the_counts),
+		cmocka_unit_test(test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
