@@ -5,7 +5,8 @@
  * the owner empties with one exchange, turning it round: posts are run in the
  * order they were made.  Waking a loop is libev's business, which writes to the
  * loop's eventfd only when the loop is about to sleep.  At most DRAIN_MAX posts
- * are run a turn, then descriptors get their chance.
+ * are run a turn, and none begun after DRAIN_US, then descriptors and timers get
+ * their chance: a post that makes the next one does not keep the loop to itself.
  *
  * Everything else here is making the loops, starting and ending their threads.
  * The main loop runs on the thread that called gac_main_run().
@@ -23,6 +24,7 @@
 #include "loop/worker.h"
 
 #define DRAIN_MAX 256
+#define DRAIN_US 5000
 
 static struct {
 	unsigned count;			/* workers; the main loop is at [count] */
@@ -172,12 +174,15 @@ static void
 drain(struct ev_loop *ev, struct ev_async *wake, int revents)
 {
 	struct ga_worker *w = wake->data;
+	uint64_t began = ga_mono_us();
 	struct ga_post *post;
 
 	(void)revents;
 	if (w->pending == NULL)
 		take_posted(w);
 	for (unsigned i = 0; i < DRAIN_MAX && (post = w->pending) != NULL; i++) {
+		if (ga_mono_us() - began > DRAIN_US)
+			break;
 		w->pending = post->next;
 		GAC_CALL(w, post->fn, w, post);
 		if (w->pending == NULL)

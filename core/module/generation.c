@@ -246,8 +246,9 @@ init_inst(struct gac_generation *g, unsigned i)
 	g->insts[i] = inst;
 	g->fresh[i] = true;
 	if (code->desc.init != NULL && !code->desc.init(inst, inst->conf)) {
-		gac_log(GA_ERR, code->desc.head.name, "GA-MOD-0001",
-		    "the module refused to start; see above");
+		if (!atomic_load_explicit(&inst->said_error, memory_order_relaxed))
+			gac_log(GA_ERR, code->desc.head.name, "GA-MOD-0001",
+			    "the module refused to start and did not say why");
 		return false;
 	}
 	inst->initialised = true;
