@@ -57,9 +57,19 @@ static struct {
 	/* prepare */
 	struct ga_snapshot *next, *before;
 	struct json_object *notes;	/* sentences for the asker */
+	char *why;			/* of a module that refused */
 } r;
 
 static void begin(void);
+
+static void
+log_refusal(const char *message)
+{
+	for (size_t n; *message != '\0'; message += n + (message[n] == '\n')) {
+		n = strcspn(message, "\n");
+		gac_log(GA_ERR, "core", "GA-RLD-0002", "reload refused, nothing changed: %.*s", (int)n, message);
+	}
+}
 
 static void
 finish(bool ok, const char *message)
@@ -74,7 +84,7 @@ finish(bool ok, const char *message)
 	if (ok)
 		gac_log(GA_NOTICE, "core", "GA-RLD-0001", "configuration reloaded from %s", gac_daemon.config_file);
 	else
-		gac_log(GA_ERR, "core", "GA-RLD-0002", "reload refused, nothing changed: %s", message);
+		log_refusal(message);
 	memcpy(askers, r.now, sizeof askers);
 	if (r.diag != NULL)
 		gac_diag_free(r.diag);
@@ -215,7 +225,9 @@ abandon(void)
 	gac_generation_abandon(r.next);
 	ga_snapshot_unref(r.next);
 	r.next = NULL;
-	finish(false, "a module refused the configuration; see the log");
+	finish(false, r.why != NULL ? r.why : "a module did not start; see the log");
+	free(r.why);
+	r.why = NULL;
 }
 
 static void
@@ -249,7 +261,7 @@ prepare(struct ga_worker *w, struct ga_post *post)
 		return;
 	}
 	gac_listen_begin();
-	if (!gac_generation_reload(r.next)) {
+	if (!gac_generation_reload(r.next, &r.why)) {
 		abandon();
 		return;
 	}

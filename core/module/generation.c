@@ -237,20 +237,34 @@ gac_generation_check(struct ga_snapshot *snapshot, struct ga_diag *diag)
 	}
 }
 
+/* Ends an init() or reload(): the reasons of a refusal, one at least. */
 static bool
-init_inst(struct gac_generation *g, unsigned i)
+verdict_of(const struct gac_code *code, bool good, const char *refused, char **why)
+{
+	*why = gac_log_collected();
+	if (good) {
+		free(*why);
+		*why = NULL;
+	} else if (*why == NULL) {
+		gac_log_collect();
+		gac_log(GA_ERR, code->desc.head.name, "GA-MOD-0001",
+		    "the module refused %s and did not say why", refused);
+		*why = gac_log_collected();
+	}
+	return good;
+}
+
+static bool
+init_inst(struct gac_generation *g, unsigned i, char **why)
 {
 	struct gac_code *code = g->codes[i];
 	struct ga_inst *inst = gac_inst_new(code, general_conf(g, i));
 
 	g->insts[i] = inst;
 	g->fresh[i] = true;
-	if (code->desc.init != NULL && !code->desc.init(inst, inst->conf)) {
-		if (!atomic_load_explicit(&inst->said_error, memory_order_relaxed))
-			gac_log(GA_ERR, code->desc.head.name, "GA-MOD-0001",
-			    "the module refused to start and did not say why");
+	gac_log_collect();
+	if (!verdict_of(code, code->desc.init == NULL || code->desc.init(inst, inst->conf), "to start", why))
 		return false;
-	}
 	inst->initialised = true;
 	if (code->desc.flags & GA_KEEP_INSTANCE)
 		code->kept = inst;
@@ -262,11 +276,13 @@ gac_generation_init(struct ga_snapshot *snapshot)
 {
 	struct gac_generation *g = gac_generation_of(snapshot);
 
+	char *why = NULL;
 	bool good = true;
 
 	gac_snapshot_coming(snapshot);
 	for (unsigned i = 0; good && i < g->n; i++)
-		good = init_inst(g, i);
+		good = init_inst(g, i, &why);
+	free(why);
 	gac_snapshot_coming(NULL);
 	return good;
 }
@@ -279,22 +295,19 @@ before(struct ga_snapshot *now, const struct gac_code *code)
 }
 
 static bool
-reload_inst(struct gac_generation *g, unsigned i, struct ga_snapshot *now)
+reload_inst(struct gac_generation *g, unsigned i, struct ga_snapshot *now, char **why)
 {
 	struct gac_code *code = g->codes[i];
 	struct ga_inst *inst = code->kept, *previous;
 
 	if (inst != NULL) {
 		g->insts[i] = inst;
-		if (code->desc.reload != NULL && !code->desc.reload(inst, general_conf(g, i))) {
-			gac_log(GA_ERR, code->desc.head.name, "GA-MOD-0002",
-			    "the module refused the new configuration; the old one stays");
-			return false;
-		}
-		return true;
+		gac_log_collect();
+		return verdict_of(code, code->desc.reload == NULL || code->desc.reload(inst, general_conf(g, i)),
+		    "the new configuration", why);
 	}
 	previous = before(now, code);
-	if (!init_inst(g, i))
+	if (!init_inst(g, i, why))
 		return false;
 	if (previous != NULL && code->desc.adopt != NULL)
 		code->desc.adopt(g->insts[i], previous);
@@ -302,16 +315,17 @@ reload_inst(struct gac_generation *g, unsigned i, struct ga_snapshot *now)
 }
 
 bool
-gac_generation_reload(struct ga_snapshot *snapshot)
+gac_generation_reload(struct ga_snapshot *snapshot, char **why)
 {
 	struct gac_generation *g = gac_generation_of(snapshot);
 
 	struct ga_snapshot *now = ga_snapshot_current();
 	bool good = true;
 
+	*why = NULL;
 	gac_snapshot_coming(snapshot);
 	for (unsigned i = 0; good && i < g->n; i++)
-		good = reload_inst(g, i, now);
+		good = reload_inst(g, i, now, why);
 	gac_snapshot_coming(NULL);
 	ga_snapshot_unref(now);
 	return good;

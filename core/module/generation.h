@@ -30,8 +30,9 @@ struct ga_snapshot *gac_generation_load(struct gac_conf *conf, struct ga_diag *)
 void gac_generation_check(struct ga_snapshot *, struct ga_diag *);
 /* Instances, first start: new and initialised.  False: a line is in the log. */
 bool gac_generation_init(struct ga_snapshot *);
-/* Instances for a reload: kept ones are told, others made and initialised. */
-bool gac_generation_reload(struct ga_snapshot *);
+/* Instances for a reload: kept ones are told, others made and initialised.  False:
+ * *why says what the module said, one line or more; the caller frees it. */
+bool gac_generation_reload(struct ga_snapshot *, char **why);
 /* Undoes init or reload of one that was never published. */
 void gac_generation_abandon(struct ga_snapshot *);
 

@@ -105,8 +105,6 @@ ga_log(struct ga_inst *inst, enum ga_level level, const char *tag, const char *f
 {
 	va_list ap;
 
-	if (level == GA_ERR)
-		atomic_store_explicit(&inst->said_error, true, memory_order_relaxed);
 	va_start(ap, fmt);
 	gac_vlog(level, ga_inst_name(inst), tag, NULL, fmt, ap);
 	va_end(ap);

@@ -36,7 +36,6 @@ struct ga_inst {
 	void **worker_state;		/* ga_worker_count() + 1 of them */
 	_Atomic int64_t *stats;
 	bool initialised;
-	_Atomic bool said_error;	/* it has logged at level error */
 };
 
 /* A new instance, not initialised; its general settings are those of the snapshot. */

@@ -48,6 +48,9 @@ static struct {
 	_Atomic unsigned pending, dropped;
 } state = { .fd = STDERR_FILENO, .level = GA_INFO, .wake = -1 };
 
+/* of a thread that asks why: see gac_log_collect() */
+static __thread struct { bool on; char *text; } collected;
+
 static const char *const names[] = { "debug", "info", "notice", "warn", "error" };
 static const char *const prefixes[] = { "<7>", "<6>", "<5>", "<4>", "<3>" };
 
@@ -157,6 +160,34 @@ hand_over(const char *text, size_t n)
 }
 
 void
+gac_log_collect(void)
+{
+	collected.on = true;
+}
+
+char *
+gac_log_collected(void)
+{
+	char *text = collected.text;
+
+	collected.on = false;
+	collected.text = NULL;
+	return text;
+}
+
+static void
+collect(const char *subject, const char *text)
+{
+	char *before = collected.text, *all;
+
+	if (asprintf(&all, "%s%s%s: %s", before != NULL ? before : "", before != NULL ? "\n" : "",
+	    subject, text) < 0)
+		return;
+	collected.text = all;
+	free(before);
+}
+
+void
 gac_vlog(enum ga_level level, const char *subject, const char *tag, const char *object,
     const char *fmt, va_list ap)
 {
@@ -166,6 +197,8 @@ gac_vlog(enum ga_level level, const char *subject, const char *tag, const char *
 	if (!gac_log_wanted(level))
 		return;
 	vsnprintf(text, sizeof text, fmt, ap);
+	if (level == GA_ERR && collected.on)
+		collect(subject, text);
 	if (state.syslog_prefix)
 		n += (size_t)snprintf(line, sizeof line, "%s", prefixes[level]);
 	else

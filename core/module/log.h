@@ -15,6 +15,12 @@ void gac_vlog(enum ga_level, const char *subject, const char *tag, const char *o
     const char *fmt, va_list) GA_PRINTF(5, 0);
 bool gac_log_wanted(enum ga_level);
 
+/* Why something refuses: what this thread logs at level error from now on is kept
+ * too, as "subject: text" and one line each, until it is taken.  NULL: nothing was
+ * logged; else malloc'd, without the last line end. */
+void gac_log_collect(void);
+char *gac_log_collected(void);
+
 /* Lines below this level are not written. Default GA_INFO. */
 void gac_log_level(enum ga_level);
 /* From now on a thread writes the lines (after daemonising, before loops). */

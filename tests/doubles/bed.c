@@ -291,8 +291,9 @@ void
 bed_reload(const char *conf)
 {
 	struct ga_snapshot *next = load_or_die(conf);
+	char *why;
 
-	if (!gac_generation_reload(next))
+	if (!gac_generation_reload(next, &why))
 		die("a module refused the reload");
 	gac_snapshot_publish(next);
 	ga_snapshot_unref(bed.snapshot);

@@ -130,13 +130,3 @@ def receivers():
     finally:
         for one in running.values():
             one.stop()
-
-
-def pytest_collection_modifyitems(items):
-    """Tests that open.txt names are run, but their failures are expected for now."""
-    lines = (pathlib.Path(__file__).parent / "open.txt").read_text().split("\n")
-    names = [line for line in lines if line and not line.startswith("#")]
-    for item in items:
-        name = item.nodeid.split("/")[-1]
-        if any(name.startswith(one) for one in names):
-            item.add_marker(pytest.mark.xfail(reason="open: see tests/e2e/open.txt", strict=False))

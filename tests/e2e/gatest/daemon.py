@@ -305,6 +305,13 @@ class Daemon:
                 raise AssertionError(f"queue is {now}, not {wanted}, after {timeout} s\n{self.tail()}")
             time.sleep(0.05)
 
+    def wait_settled(self, timeout=60):
+        """Wait until every envelope has been delivered or has failed for good (those are kept)."""
+        end = time.monotonic() + timeout
+        while (now := self.queue())["envelopes"] != now["failed"]:
+            assert time.monotonic() < end, f"queue is {now} after {timeout} s\n{self.tail()}"
+            time.sleep(0.05)
+
     def wait_empty(self, timeout=30):
         return self.wait_queue(timeout, envelopes=0)
 

@@ -20,6 +20,7 @@ class Peer:
         self.host, self.port = "127.0.0.1", ports.free_port()
         self.jail = self.make_jail()
         self.log = self.jail.path("/var/log/peer.log")
+        self.read, self.box = set(), {}
 
     @property
     def address(self):
@@ -68,20 +69,28 @@ class Peer:
                 time.sleep(0.1)
         raise RuntimeError(f"{self.name} does not answer on {self.address}:\n{self.log.read_text(errors='replace')[-4000:]}")
 
+    def _read_mailbox(self):
+        """Take in the files that are new; a Maildir's files are whole from the moment they have their name."""
+        for path in sorted(self.jail.path(self.mailbox).glob("new/*")):
+            if path.name in self.read:
+                continue
+            self.read.add(path.name)
+            octets = path.read_bytes()
+            for line in octets[:4096].lower().split(b"\n"):
+                if line.startswith((b"delivered-to:", b"x-original-to:", b"envelope-to:")):
+                    recipient = line.split(b":", 1)[-1].strip().strip(b"<>").decode()
+                    found = self.box.setdefault(recipient, [])
+                    if octets not in found:
+                        found.append(octets)
+
     def delivered(self, recipient, count=1, timeout=30):
         """The messages in the mailbox for RECIPIENT, with CRLF line ends, once COUNT of them are there."""
-        wanted = recipient.lower().encode()
         end = time.monotonic() + timeout
         while True:
-            found = []
-            for path in sorted(self.jail.path(self.mailbox).glob("new/*")):
-                octets = path.read_bytes()
-                head = octets[:4096].lower()
-                if any(line.split(b":", 1)[-1].strip().strip(b"<>") == wanted for line in head.split(b"\n")
-                       if line.startswith((b"delivered-to:", b"x-original-to:", b"envelope-to:"))):
-                    found.append(octets.replace(b"\n", b"\r\n"))
+            self._read_mailbox()
+            found = self.box.get(recipient.lower(), [])
             if len(found) >= count:
-                return found
+                return [octets.replace(b"\n", b"\r\n") for octets in found]
             if time.monotonic() > end:
                 raise AssertionError(f"{self.name}: {len(found)} of {count} messages for {recipient} after {timeout} s\n"
                                      + self.log.read_text(errors="replace")[-3000:])
