@@ -168,7 +168,7 @@ def test_required_tls_means_no_mail_in_clear(greenarrow, sinks, certificate, scr
 
 
 def test_a_failed_handshake_is_followed_by_a_new_connection_in_clear(greenarrow, sinks, certificate):
-    sink = sinks({"STARTTLS": Each(["220 go", b"not TLS at all\r\n", Close()], Default())}, certificate=certificate)
+    sink = sinks({"STARTTLS": Each(["220 go", Delay(0.3), b"not TLS at all\r\n", Close()], Default())}, certificate=certificate)
     server = greenarrow(route=sink)
     server.submit()
     message = sink.wait_messages(1)[0]

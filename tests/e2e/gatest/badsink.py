@@ -123,7 +123,7 @@ class Session:
         self.plaintext_behind_starttls = b""
         self.tls = None
         self.buffer = b""
-        self.last_code = 0
+        self.last_code, self.codes = 0, []
         self.reset()
 
     def reset(self):
@@ -146,10 +146,15 @@ class Session:
         self.received += more
         self.buffer += more
 
+    def said(self, octets):
+        """Note the codes of the replies in OCTETS."""
+        codes = [int(code) for code in re.findall(rb"(?m)^([2-5][0-9][0-9])[ \r]", octets)]
+        self.last_code = codes[-1] if codes else 0
+        self.codes += codes
+
     async def write(self, octets):
         self.note(">", octets)
-        codes = re.findall(rb"(?m)^([2-5][0-9][0-9])[ \r]", octets)
-        self.last_code = int(codes[-1]) if codes else 0
+        self.said(octets)
         try:
             self.writer.write(octets)
             await self.writer.drain()
@@ -179,8 +184,7 @@ class Session:
             for i in range(0, len(octets), step.size):
                 await self.write(octets[i:i + step.size])
                 await asyncio.sleep(step.seconds)
-            codes = re.findall(rb"(?m)^([2-5][0-9][0-9])[ \r]", octets)
-            self.last_code = int(codes[-1]) if codes else 0
+            self.said(octets)
         elif isinstance(step, Close):
             raise _Ended("sink closed")
         elif isinstance(step, Reset):
@@ -257,9 +261,14 @@ class Session:
         message = Message(self, self.buffer[:end])
         self.buffer = self.buffer[end + 3:]
         self.sink.attempts.append(message)
-        message.accepted = await self.at("EOD") // 100 == 2
-        if message.accepted:
-            self.sink.messages.append(message)
+        self.codes = []
+        try:
+            await self.at("EOD")
+        finally:
+            # the first reply counts, whatever the script does after it
+            message.accepted = bool(self.codes) and self.codes[0] // 100 == 2
+            if message.accepted:
+                self.sink.messages.append(message)
         self.reset()
 
 

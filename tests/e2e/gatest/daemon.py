@@ -172,8 +172,16 @@ class Daemon:
         return self
 
     def start(self, timeout=30):
+        """Run it until it answers and has read its spool."""
         self.spawn()
         end = time.monotonic() + timeout
+        self._wait_answer(end, timeout)
+        while "reading the spool" in str(self.status().get("holds")):
+            assert time.monotonic() < end, f"the spool is not read within {timeout} s:\n{self.tail()}"
+            time.sleep(0.02)
+        return self
+
+    def _wait_answer(self, end, timeout):
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 self.exit_checked = True
@@ -181,7 +189,7 @@ class Daemon:
             try:
                 with smtp.Smtp(self.address, timeout=5) as client:
                     client.send(b"QUIT\r\n")
-                    return self
+                    return
             except (OSError, smtp.Disconnected):
                 time.sleep(0.05)
         raise AssertionError(f"greenarrowd does not answer on {self.address} within {timeout} s:\n{self.tail()}")
