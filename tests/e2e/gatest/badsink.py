@@ -148,7 +148,7 @@ class Session:
 
     def said(self, octets):
         """Note the codes of the replies in OCTETS."""
-        codes = [int(code) for code in re.findall(rb"(?m)^([2-5][0-9][0-9])[ \r]", octets)]
+        codes = [int(code) for code in re.findall(rb"(?m)^([2-5][0-9][0-9])(?: [^\r\n]*)?\r?\n", octets)]
         self.last_code = codes[-1] if codes else 0
         self.codes += codes
 
