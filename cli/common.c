@@ -49,6 +49,15 @@ cli_ask(const char *argv0, const char *command, struct json_object *args)
 	return reply;
 }
 
+void
+cli_print_json(struct json_object *o)
+{
+	json_object_object_del(o, "id");
+	json_object_object_del(o, "ok");
+	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+	    JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
 struct json_object *
 cli_member(struct json_object *o, const char *key)
 {

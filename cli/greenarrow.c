@@ -19,6 +19,7 @@
 
 static const struct cli_command commands[] = {
 	{ "status", "one screen: what the daemon is doing", cli_status },
+	{ "waits", "hooks that a module has not answered yet", cli_waits },
 	{ NULL, NULL, NULL }
 };
 

@@ -166,11 +166,8 @@ cli_status(int argc, char **argv)
 	o = cli_ask(argv[0], "status", NULL);
 	if (o == NULL)
 		return 1;
-	json_object_object_del(o, "id");
-	json_object_object_del(o, "ok");
 	if (json)
-		printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-		    JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
+		cli_print_json(o);
 	else
 		print_screen(o);
 	json_object_put(o);

@@ -40,6 +40,8 @@
 	    "DNS servers to ask; default: the system's")					\
 	X(duration, stop_timeout, "20s", "min=1s max=1h", "general,top",			\
 	    "How long work in progress may take when the daemon is stopped")			\
+	X(int, max_waits, "10000", "min=1", "general,top",					\
+	    "Hooks of one module that may wait at once; beyond it the module's on_failure is the answer") \
 	X(choice, log_level, "info", "oneof=debug|info|notice|warn|error", "general,top",	\
 	    "Least level of the messages in the log")						\
 	X(table, use_module, "", "words=2 is=name,flag repeat",					\

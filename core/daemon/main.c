@@ -126,6 +126,7 @@ gac_daemon_settings(struct ga_snapshot *snapshot)
 		gac_daemon.hostname = strndup(core->hostname.p, core->hostname.n);
 	gac_daemon.stop_timeout_ms = core->stop_timeout;
 	gac_log_level((enum ga_level)core->log_level);
+	gac_waits_limit((unsigned)core->max_waits);
 }
 
 /* --- an offline command of a module --- */

@@ -1,17 +1,20 @@
 /*
- * status.c - what the core itself answers: status.
+ * status.c - what the core itself answers: status and waits.
  *
- * The core gives version, uptime, loops, reload and what holds; every module
- * adds its own part (ga_status_register).  Main loop.
+ * status: the core gives version, uptime, loops, reload and what holds; every
+ * module adds its own part (ga_status_register).  waits: the hooks that a module
+ * has not answered yet.  Main loop.
  */
 #include "config.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/version.h"
 #include "control/server.h"
 #include "daemon/daemon.h"
 #include "loop/loop.h"
+#include "module/wait.h"
 
 static void
 add(struct json_object *o, const char *key, struct json_object *value)
@@ -94,14 +97,62 @@ status(struct ga_control_call *call, struct json_object *args, void *arg)
 	add(o, "reload", last_reload(ga_snapshot_number(snapshot)));
 	gac_holds(NULL, add_hold, holds);
 	add(o, "holds", holds);
+	add(o, "stale_resume_total", json_object_new_int64((int64_t)gac_waits_stale()));
 	add(o, "counters", counters(snapshot));
 	gac_status_fill(o);
 	ga_snapshot_unref(snapshot);
 	ga_control_reply(call, o);
 }
 
+/* --- waits --- */
+
+struct waits {
+	struct ga_control_call *call;
+	struct json_object *list;
+};
+
+static void
+add_wait(const struct gac_wait_info *info, void *arg)
+{
+	struct waits *waits = arg;
+	struct json_object *o = json_object_new_object();
+
+	add(o, "module", json_object_new_string(info->module));
+	add(o, "hook", json_object_new_string(info->hook));
+	add(o, "for", json_object_new_string(info->label));
+	add(o, "object", json_object_new_uint64(info->object_id));
+	add(o, "loop", json_object_new_int((int)info->loop));
+	add(o, "age_ms", json_object_new_int64((int64_t)info->age_ms));
+	add(o, "left_ms", json_object_new_int64((int64_t)info->left_ms));
+	json_object_array_add(waits->list, o);
+}
+
+static void
+waits_end(void *arg)
+{
+	struct waits *waits = arg;
+	struct json_object *o = json_object_new_object();
+
+	add(o, "waits", waits->list);
+	ga_control_reply(waits->call, o);
+	free(waits);
+}
+
+static void
+waits(struct ga_control_call *call, struct json_object *args, void *arg)
+{
+	struct waits *waits = ga_xcalloc(1, sizeof *waits);
+
+	(void)args;
+	(void)arg;
+	waits->call = call;
+	waits->list = json_object_new_array();
+	gac_waits_each(add_wait, waits_end, waits);
+}
+
 void
 gac_status_commands(void)
 {
+	ga_control_register(NULL, "waits", "hooks that a module has not answered yet", waits, NULL);
 	ga_control_register(NULL, "status", "what the daemon is doing", status, NULL);
 }

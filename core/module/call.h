@@ -19,7 +19,7 @@ struct ga_call {
 	/* while suspended */
 	bool suspended, resumed, running;
 	const char *label;
-	uint64_t since_ms;
+	uint64_t since_ms, until_ms;	/* monotonic */
 	ga_resume_fn *resume;
 	void (*cancelled)(void *arg, enum ga_why);
 	void *arg;

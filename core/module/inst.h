@@ -36,6 +36,7 @@ struct ga_inst {
 	void **worker_state;		/* ga_worker_count() + 1 of them */
 	_Atomic int64_t *stats;
 	bool initialised;
+	_Atomic unsigned waits;		/* calls that are suspended */
 };
 
 /* A new instance, not initialised; its general settings are those of the snapshot. */

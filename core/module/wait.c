@@ -10,9 +10,13 @@
  * loop: resume functions run at the next turn, never inside ga_resume().  If the
  * call is cancelled while that post is under way, cancelled() runs at once,
  * resume() never, and the slot is free when the post arrives.
+ *
+ * An instance has max_waits of them at most: a dead database must not fill the
+ * daemon with sessions that wait for it.
  */
 #include "config.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,10 +33,27 @@ struct wait_table {
 	uint32_t n, room;
 	uint32_t *free;			/* slots, newest last */
 	uint32_t nfree, free_room;
-	uint64_t stale;
+	_Atomic uint64_t stale;
 };
 
 static struct wait_table *tables;	/* one a loop, the main loop's last */
+static _Atomic unsigned max_waits = 10000;
+
+void
+gac_waits_limit(unsigned max)
+{
+	atomic_store(&max_waits, max);
+}
+
+uint64_t
+gac_waits_stale(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; tables != NULL && i <= ga_worker_count(); i++)
+		n += atomic_load_explicit(&tables[i].stale, memory_order_relaxed);
+	return n;
+}
 
 void
 gac_waits_init(void)
@@ -84,14 +105,22 @@ slot_free(struct ga_worker *w, struct ga_call *call)
 	t->free[t->nfree++] = call->slot;
 }
 
+static void
+wake_up(struct ga_call *call)
+{
+	if (call->suspended)
+		atomic_fetch_sub(&call->step->inst->waits, 1);
+	ga_timer_free(call->deadline);
+	call->deadline = NULL;
+	call->suspended = call->resumed = false;
+}
+
 /* Ends the waiting part of a call: timers and awaits. */
 static void
 end_wait(struct ga_call *call)
 {
 	gac_await_stop(call);
-	ga_timer_free(call->deadline);
-	call->deadline = NULL;
-	call->suspended = call->resumed = false;
+	wake_up(call);
 }
 
 void
@@ -158,9 +187,7 @@ turn(struct ga_worker *w, struct ga_post *post)
 	}
 	if (!call->resumed)
 		return;
-	ga_timer_free(call->deadline);
-	call->deadline = NULL;
-	call->suspended = call->resumed = false;
+	wake_up(call);
 	call->generation++;
 	call->running = true;
 	outer = gac_loop_enter(w, (const void *)resume);
@@ -180,6 +207,10 @@ ga_suspend(struct ga_call *call, const struct ga_wait *wait, struct ga_token *to
 
 	if ((class != GAC_DECIDE && class != GAC_SHAPE) || call->suspended || !call->running)
 		return ga_fail(call, "may not wait here");
+	if (atomic_fetch_add(&call->step->inst->waits, 1) >= atomic_load(&max_waits)) {
+		atomic_fetch_sub(&call->step->inst->waits, 1);
+		return ga_fail(call, "max_waits calls of this module wait already");
+	}
 	gac_await_stop(call);
 	call->suspended = true;
 	call->resumed = false;
@@ -189,7 +220,8 @@ ga_suspend(struct ga_call *call, const struct ga_wait *wait, struct ga_token *to
 	call->cancelled = wait->cancelled;
 	call->arg = wait->arg;
 	call->deadline = ga_timer_new(call->step->inst, w, timed_out, call);
-	ga_timer_arm(call->deadline, wait->timeout_ms > 0 ? wait->timeout_ms : GAC_HOOK_TIMEOUT_MS, 0);
+	call->until_ms = call->since_ms + (wait->timeout_ms > 0 ? wait->timeout_ms : GAC_HOOK_TIMEOUT_MS);
+	ga_timer_arm(call->deadline, call->until_ms - call->since_ms, 0);
 	if (token != NULL)
 		token->id = (uint64_t)ga_worker_index(w) << 56 |
 		    (uint64_t)call->slot << 32 | call->generation;
@@ -205,7 +237,7 @@ ga_resume(struct ga_worker *w, struct ga_token token)
 
 	if (call == NULL || call->generation != (uint32_t)token.id || !call->suspended ||
 	    call->resumed) {
-		t->stale++;
+		atomic_fetch_add_explicit(&t->stale, 1, memory_order_relaxed);
 		return false;
 	}
 	call->resumed = true;
@@ -244,4 +276,59 @@ ga_resume_from_thread(struct ga_token token)
 	far->token = token;
 	ga_loop_post(index == ga_worker_count() ? ga_worker_main() : ga_worker_get(index), &far->post);
 	return true;
+}
+
+/* --- the report: loop after loop --- */
+
+struct walk {
+	struct ga_post post;
+	unsigned at;
+	void (*each)(const struct gac_wait_info *, void *);
+	void (*end)(void *);
+	void *arg;
+};
+
+static void
+walk_end(struct ga_worker *w, struct ga_post *post)
+{
+	struct walk *walk = GA_CONTAINER(post, struct walk, post);
+
+	(void)w;
+	walk->end(walk->arg);
+	free(walk);
+}
+
+static void
+walk_here(struct ga_worker *w, struct ga_post *post)
+{
+	struct walk *walk = GA_CONTAINER(post, struct walk, post);
+	const struct wait_table *t = &tables[ga_worker_index(w)];
+	uint64_t now = ga_now_ms(w);
+
+	for (uint32_t i = 0; i < t->n; i++) {
+		const struct ga_call *call = t->calls[i];
+
+		if (!call->suspended)
+			continue;
+		walk->each(&(struct gac_wait_info){ .loop = ga_worker_index(w),
+		    .object_id = call->run->object_id, .module = ga_inst_name(call->step->inst),
+		    .hook = gac_hooks[call->hook].name, .label = call->label,
+		    .age_ms = now - call->since_ms,
+		    .left_ms = call->until_ms > now ? call->until_ms - now : 0 }, walk->arg);
+	}
+	walk->at++;
+	walk->post.fn = walk->at < ga_worker_count() ? walk_here : walk_end;
+	ga_loop_post(walk->at < ga_worker_count() ? ga_worker_get(walk->at) : ga_worker_main(), &walk->post);
+}
+
+void
+gac_waits_each(void (*each)(const struct gac_wait_info *, void *arg), void (*end)(void *arg), void *arg)
+{
+	struct walk *walk = ga_xcalloc(1, sizeof *walk);
+
+	walk->each = each;
+	walk->end = end;
+	walk->arg = arg;
+	walk->post.fn = walk_here;
+	ga_loop_post(ga_worker_get(0), &walk->post);
 }

@@ -8,10 +8,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <greenarrow/ga_module.h>
 
@@ -182,6 +185,22 @@ deny_rename(void *ctx, int dir, const char *from, int todir, const char *to)
 	return (deny());
 }
 
+/* Root becomes the user whose queue it is, so that nothing of root's is left in it
+ * and nobody's links or files lead root anywhere. */
+static bool
+become_owner(const char *queue)
+{
+	struct stat st;
+
+	if (geteuid() != 0 || stat(queue, &st) != 0 || st.st_uid == 0)
+		return (true);
+	if (setgroups(0, NULL) == 0 && setresgid(st.st_gid, st.st_gid, st.st_gid) == 0 &&
+	    setresuid(st.st_uid, st.st_uid, st.st_uid) == 0)
+		return (true);
+	fprintf(stderr, "cannot become uid %u, whose queue it is: %s\n", (unsigned)st.st_uid, strerror(errno));
+	return (false);
+}
+
 int
 queue_check(struct ga_inst *inst, int argc, char **argv)
 {
@@ -204,6 +223,8 @@ queue_check(struct ga_inst *inst, int argc, char **argv)
 			return (2);
 		}
 	}
+	if (!become_owner(queue))
+		return (1);
 	if (!spool_dirs_open(&dirs, queue, false, why, sizeof why)) {
 		fprintf(stderr, "%s\n", why);
 		return (1);

@@ -41,4 +41,10 @@ expect "its options are its own" 0 '^0 messages' queue_check "$conf" --list
 expect "a folder may be named" 0 '^0 messages' queue_check "$conf" "$dir/queue"
 expect "an unknown option" 2 'usage: queue_check' queue_check "$conf" --lost
 expect "an unknown command" 2 'no loaded module has a command .queue_chek' queue_chek "$conf"
+if test "$(id -u)" -eq 0; then
+	chmod 755 "$dir"
+	chown -R nobody "$dir/queue"
+	expect "root checks the daemon's queue" 0 '^0 messages' queue_check "$conf"
+	find "$dir/queue" -user root | grep . && { echo "something of root's is left in the queue"; failed=1; }
+fi
 exit $failed
