@@ -19,15 +19,17 @@ char *cli_control_socket(const char *argv0);
 /* Asks one command; takes args.  NULL: said why on stderr, exit 1. */
 struct json_object *cli_ask(const char *argv0, const char *command, struct json_object *args);
 
-/* Prints an answer as a document, without the members that belong to the protocol. */
-void cli_print_json(struct json_object *);
-
 /* Reading answers without caring whether a member is there. */
 int64_t cli_int(struct json_object *, const char *key);
 const char *cli_string(struct json_object *, const char *key);
 struct json_object *cli_member(struct json_object *, const char *key);
 /* "3d 4h", "12m 5s", "0.250s" */
 const char *cli_duration(int64_t ms, char *buf, size_t room);
+
+/* A command that asks the daemon NAME and prints the answer: as a screen, or with
+ * --json as it came.  synopsis: "NAME [ARGUMENTS]"; help: the text of --help. */
+int cli_report(int argc, char **argv, const char *name, const char *synopsis, const char *help,
+    void (*print)(struct json_object *));
 
 int cli_status(int argc, char **argv);
 int cli_waits(int argc, char **argv);

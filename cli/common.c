@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,13 +50,42 @@ cli_ask(const char *argv0, const char *command, struct json_object *args)
 	return reply;
 }
 
-void
-cli_print_json(struct json_object *o)
+/* An answer as a document, without the members that belong to the protocol. */
+static void
+print_json(struct json_object *o)
 {
 	json_object_object_del(o, "id");
 	json_object_object_del(o, "ok");
 	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
 	    JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+int
+cli_report(int argc, char **argv, const char *name, const char *synopsis, const char *help,
+    void (*print)(struct json_object *))
+{
+	bool json = false;
+	const struct cli_option options[] = {
+		{ "json", 0, &json, NULL, "print the answer as a json document" }
+	};
+	const char *const synopses[] = { synopsis, NULL };
+	const struct cli_usage usage = { synopses, help, options, sizeof options / sizeof options[0] };
+	struct json_object *o;
+	int code, first = cli_parse(&usage, argc, argv, &code);
+
+	if (first < 0)
+		return code;
+	if (first < argc)
+		return cli_wrong_usage(argv[0], "%s: unexpected `%s`", name, argv[first]);
+	o = cli_ask(argv[0], name, NULL);
+	if (o == NULL)
+		return 1;
+	if (json)
+		print_json(o);
+	else
+		print(o);
+	json_object_put(o);
+	return 0;
 }
 
 struct json_object *

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli_options.h"
 #include "commands.h"
 
 static const char *
@@ -147,29 +146,7 @@ print_screen(struct json_object *o)
 int
 cli_status(int argc, char **argv)
 {
-	bool json = false;
-	const struct cli_option options[] = {
-		{ "json", 0, &json, NULL, "print the answer as a json document" }
-	};
-	static const char *const synopsis[] = { "status [ARGUMENTS]", NULL };
-	const struct cli_usage usage = { synopsis,
-		"This tool shows what the daemon is doing: version, uptime, loops, queue,\n"
-		"connections, rates, what is paused, and the last reload.",
-		options, sizeof options / sizeof options[0] };
-	struct json_object *o;
-	int code, first = cli_parse(&usage, argc, argv, &code);
-
-	if (first < 0)
-		return code;
-	if (first < argc)
-		return cli_wrong_usage(argv[0], "status: unexpected `%s`", argv[first]);
-	o = cli_ask(argv[0], "status", NULL);
-	if (o == NULL)
-		return 1;
-	if (json)
-		cli_print_json(o);
-	else
-		print_screen(o);
-	json_object_put(o);
-	return 0;
+	return cli_report(argc, argv, "status", "status [ARGUMENTS]",
+	    "This tool shows what the daemon is doing: version, uptime, loops, queue,\n"
+	    "connections, rates, what is paused, and the last reload.", print_screen);
 }

@@ -6,10 +6,8 @@
  */
 #include "config.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 
-#include "cli_options.h"
 #include "commands.h"
 
 static int
@@ -22,8 +20,9 @@ older_first(const void *a, const void *b)
 }
 
 static void
-print_waits(struct json_object *list)
+print_waits(struct json_object *answer)
 {
+	struct json_object *list = cli_member(answer, "waits");
 	size_t n = list != NULL ? json_object_array_length(list) : 0;
 	char age[64], left[64];
 
@@ -46,29 +45,7 @@ print_waits(struct json_object *list)
 int
 cli_waits(int argc, char **argv)
 {
-	bool json = false;
-	const struct cli_option options[] = {
-		{ "json", 0, &json, NULL, "print the answer as a json document" }
-	};
-	static const char *const synopsis[] = { "waits [ARGUMENTS]", NULL };
-	const struct cli_usage usage = { synopsis,
-		"This tool lists the sessions and attempts that wait for a module's answer:\n"
-		"for what, for how long, and how long they may wait still.",
-		options, sizeof options / sizeof options[0] };
-	struct json_object *o;
-	int code, first = cli_parse(&usage, argc, argv, &code);
-
-	if (first < 0)
-		return code;
-	if (first < argc)
-		return cli_wrong_usage(argv[0], "waits: unexpected `%s`", argv[first]);
-	o = cli_ask(argv[0], "waits", NULL);
-	if (o == NULL)
-		return 1;
-	if (json)
-		cli_print_json(o);
-	else
-		print_waits(cli_member(o, "waits"));
-	json_object_put(o);
-	return 0;
+	return cli_report(argc, argv, "waits", "waits [ARGUMENTS]",
+	    "This tool lists the sessions and attempts that wait for a module's answer:\n"
+	    "for what, for how long, and how long they may wait still.", print_waits);
 }
