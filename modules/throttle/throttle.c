@@ -8,8 +8,9 @@
  * finished a batch pulls the next one itself.  Everything that frees something
  * (a connection closed, an acquire hold over, a new limit) pumps the group again.
  *
- * Pumping is posted, not called: what arrives in one go (the hundred recipients
- * of a message) is looked at once, when all of it is here.
+ * Tickets travel together: what the queue enqueues in one go (the hundred
+ * recipients of a message) leaves its loop in one post, and pumping is posted, not
+ * called, so that it is looked at once, when all of it is here.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -188,11 +189,9 @@ thr_pump_soon(struct ga_group *g)
 /* --- the service --- */
 
 static void
-arrive(struct ga_worker *w, struct ga_post *post)
+arrive(struct thr_loop *l, struct ga_ticket *t)
 {
-	struct ga_ticket *t = GA_CONTAINER(post, struct ga_ticket, post);
 	struct ga_group *g = t->holder;
-	struct thr_loop *l = thr_loop(w);
 
 	if (g->prev == NULL) {
 		g->next = l->groups;
@@ -207,14 +206,59 @@ arrive(struct ga_worker *w, struct ga_post *post)
 }
 
 static void
-enqueue(struct ga_worker *w, struct ga_ticket *t)
+arrive_all(struct ga_worker *w, struct ga_post *post)
 {
-	struct ga_group *g = thr_group_of(t->route);
+	struct ga_ticket *t = GA_CONTAINER(post, struct ga_ticket, post), *next;
+	struct thr_loop *l = thr_loop(w);
+
+	for (; t != NULL; t = next) {
+		next = t->next;
+		arrive(l, t);
+	}
+}
+
+/* The first ticket of each outbox carries the others. */
+static void
+flush(struct thr_loop *l)
+{
+	for (unsigned i = 0; i < ga_worker_count(); i++) {
+		struct thr_outbox *out = &l->out[i];
+		struct ga_ticket *first = out->first;
+
+		if (first == NULL)
+			continue;
+		out->first = NULL;
+		out->last = &out->first;
+		first->post.fn = arrive_all;
+		ga_loop_post(ga_worker_get(i), &first->post);
+	}
+}
+
+static void
+flush_soon(struct ga_worker *w, struct ga_post *post)
+{
+	struct thr_loop *l = GA_CONTAINER(post, struct thr_loop, flush);
 
 	(void)w;
+	l->flushing = false;
+	flush(l);
+}
+
+static void
+enqueue(struct ga_worker *w, struct ga_ticket *t)
+{
+	struct thr_loop *l = thr_loop(w);
+	struct ga_group *g = thr_group_of(t->route);
+	struct thr_outbox *out = &l->out[ga_worker_index(g->home)];
+
 	t->holder = g;
-	t->post.fn = arrive;
-	ga_loop_post(g->home, &t->post);
+	t->next = NULL;
+	*out->last = t;
+	out->last = &t->next;
+	if (!l->flushing) {
+		l->flushing = true;
+		ga_loop_post(w, &l->flush);
+	}
 }
 
 static struct ga_batch
@@ -300,6 +344,7 @@ recall_here(struct ga_worker *w, struct ga_post *post)
 static void
 recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), void *arg)
 {
+	flush(thr_loop(home));		/* what was enqueued before it has to be there before it */
 	for (unsigned i = 0; i < ga_worker_count(); i++) {
 		struct recall *r = ga_xcalloc(1, sizeof *r);
 
@@ -417,9 +462,22 @@ start(struct ga_inst *inst, struct ga_worker *w)
 	struct thr_loop *l = ga_worker_state(inst, w);
 
 	l->worker = w;
+	l->out = ga_xcalloc(ga_worker_count(), sizeof *l->out);
+	for (unsigned i = 0; i < ga_worker_count(); i++)
+		l->out[i].last = &l->out[i].first;
+	l->flush.fn = flush_soon;
 	thr_slots_start(l);
 	find_delivery();
 	return true;
+}
+
+static void
+stop(struct ga_inst *inst, struct ga_worker *w)
+{
+	struct thr_loop *l = ga_worker_state(inst, w);
+
+	free(l->out);
+	l->out = NULL;
 }
 
 static bool
@@ -447,5 +505,6 @@ GA_MODULE(throttle, "1.0.0", "", GA_NO_HOOKS, THROTTLE_DIRECTIVES,
 	.worker_size = sizeof(struct thr_loop),
 	.init = init,
 	.start = start,
+	.stop = stop,
 	.reload = reload,
 	.reloaded = reloaded);

@@ -49,9 +49,17 @@ struct ga_group {
 	struct ga_timer *hold;		/* acquire said not now */
 };
 
+/* Tickets for the groups of one other loop, on their way there together. */
+struct thr_outbox {
+	struct ga_ticket *first, **last;	/* by next */
+};
+
 /* A loop's part. */
 struct thr_loop {
 	struct ga_worker *worker;
+	struct thr_outbox *out;		/* one a loop */
+	struct ga_post flush;
+	bool flushing;			/* that post is under way */
 	struct ga_group *groups;
 	struct ga_group *waiters, **waiters_end;
 	_Atomic bool wants_slot;	/* some group here waits for a slot of the system */

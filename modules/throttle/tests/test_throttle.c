@@ -452,6 +452,26 @@ test_recall_gives_back_what_waits_and_nothing_else(void **state)
 }
 
 static void
+test_a_recall_overtakes_no_ticket_that_is_on_its_way(void **state)
+{
+	struct ga_route *r[2];
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 2\n}\n", 2);
+	r[0] = new_route("1,d.example");	/* one group on each loop */
+	r[1] = new_route("2,d.example");
+	for (unsigned i = 0; i < 20; i++)
+		put_from(ga_worker_get(0), r[i % 2], i / 2, 1);
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(10);
+	assert_int_equal(recalled, 20);
+	assert_int_equal(opened, 0);
+	ga_route_unref(r[0]);
+	ga_route_unref(r[1]);
+	down();
+}
+
+static void
 test_next_closed_and_ended_keep_the_counts(void **state)
 {
 	struct ga_route *r;
@@ -534,6 +554,7 @@ main(void)
 		cmocka_unit_test(test_one_mail_is_served_before_another_senders_thousand),
 		cmocka_unit_test(test_a_batch_is_of_one_message_and_no_longer_than_asked_for),
 		cmocka_unit_test(test_recall_gives_back_what_waits_and_nothing_else),
+		cmocka_unit_test(test_a_recall_overtakes_no_ticket_that_is_on_its_way),
 		cmocka_unit_test(test_next_closed_and_ended_keep_the_counts),
 		cmocka_unit_test(test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds),
 	};

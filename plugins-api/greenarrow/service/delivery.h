@@ -93,11 +93,13 @@ struct ga_delivery_stats;
 struct ga_throttle {
 	uint32_t size, version;
 	/* queue → throttle; any worker loop.  The throttle owns the ticket until it
-	 * ends it or gives it to delivery. */
+	 * ends it or gives it to delivery.  What is enqueued in one go arrives in one
+	 * go: recipients of one message can share a transaction. */
 	void (*enqueue)(struct ga_worker *, struct ga_ticket *);
 	/* Hand back (RECALLED) what waits, is of this home and matches; in-flight
 	 * tickets are left alone.  match runs on the groups' loops and may look only at
-	 * the ticket and at what arg points to for ever; NULL: all.  Asynchronous. */
+	 * the ticket and at what arg points to for ever; NULL: all.  Asynchronous; to be
+	 * called on home. */
 	void (*recall)(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *),
 	    void *arg);
 	/* delivery → throttle, on the group's loop.  next: the next batch this

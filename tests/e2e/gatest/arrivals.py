@@ -46,9 +46,10 @@ def assert_same(arrived, sent, receiver_adds=()):
 
 def below_ours(arrived):
     """Everything below our Received field."""
-    ours = re.search(rb"(?im)^received:(?:(?!\r\n(?![ \t])).)*?\sby " + re.escape(OUR_HOST.encode()) + rb"(?s:.*?)\r\n(?![ \t])", arrived)
-    assert ours, f"no Received field of ours in {arrived[:400]!r}"
-    return arrived[ours.end():]
+    for field in re.finditer(rb"(?ims)^received:.*?\r\n(?![ \t])", arrived):
+        if is_our_received(field[0]):
+            return arrived[field.end():]
+    raise AssertionError(f"no Received field of ours in {arrived[:400]!r}")
 
 
 def assert_same_as_without_us(arrived, reference, receiver_host):
