@@ -51,7 +51,7 @@ def assert_arrived(receiver, recipient, message):
             return
         arrived = receiver.delivered(recipient)
         assert len(arrived) == 1, f"{len(arrived)} copies"
-        arrivals.assert_same_as_without_us(arrived[0], reference, f"{receiver.name}.test.example")
+        arrivals.assert_same_as_without_us(arrived[0], reference, message.wire)
 
 
 def assert_all_arrive(through, receivers, send, messages, tag):
