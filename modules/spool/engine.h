@@ -221,7 +221,9 @@ void upload_commit(struct spool *, struct provision *, struct ga_spool_commit *)
 /* After the commit is synced or refused: the pieces are the message's, or nobody's. */
 void upload_release(struct spool *, struct ga_spool_upload *);
 
-/* Keeps octets that are no record in queue/corrupt/. */
-void quarantine(struct spool *, const struct segment *, uint64_t from, uint64_t to, const void *bytes);
+/* Keeps octets that are no record in queue/corrupt/, and says so: damage as an error, a
+ * torn tail as a warning. */
+void set_aside_octets(struct spool *, const struct segment *, uint64_t from, uint64_t to, const void *bytes,
+    bool torn);
 
 #endif

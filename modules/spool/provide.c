@@ -336,7 +336,7 @@ sealed_damage(void *arg, uint64_t from, uint64_t to, bool acknowledged, const un
 	if (from >= d->g->end)
 		return;
 	d->any = true;
-	quarantine(d->s, d->g, from, to, bytes);
+	set_aside_octets(d->s, d->g, from, to, bytes, false);
 }
 
 static int

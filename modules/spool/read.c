@@ -17,7 +17,8 @@
 #define MAX_READ (1u << 20)
 
 void
-quarantine(struct spool *s, const struct segment *g, uint64_t from, uint64_t to, const void *bytes)
+set_aside_octets(struct spool *s, const struct segment *g, uint64_t from, uint64_t to, const void *bytes,
+    bool torn)
 {
 	char name[64];
 	int error, fd;
@@ -33,8 +34,9 @@ quarantine(struct spool *s, const struct segment *g, uint64_t from, uint64_t to,
 		s->fs->close(s->fs->ctx, fd);
 	if (error == 0)
 		error = s->fs->sync_dir(s->fs->ctx, s->corrupt);
-	spool_log(s, GA_ERR, "GA-SPOOL-0007", "%016llx.seg is damaged from %llu to %llu; the octets are "
-	    "%s corrupt/%s%s%s", (unsigned long long)g->number, (unsigned long long)from,
+	spool_log(s, torn ? GA_WARN : GA_ERR, "GA-SPOOL-0007", "%016llx.seg %s from octet %llu to %llu; they "
+	    "are %s corrupt/%s%s%s", (unsigned long long)g->number, torn ?
+	    "ends with a write that was under way," : "is damaged", (unsigned long long)from,
 	    (unsigned long long)to, error == 0 ? "kept in" : "lost:", name, error == 0 ? "" : ": ",
 	    error == 0 ? "" : strerror(-error));
 }
@@ -58,7 +60,7 @@ read_record(struct spool *s, const struct segment *g, uint32_t offset, struct re
 	error = spool_pread_all(s->fs, g->fd, *buf, n, offset + REC_HEADER);
 	if (error == 0 && (spool_crc32c(0, *buf, h->meta_len) != h->meta_crc ||
 	    (with_body && spool_crc32c(0, *buf + h->meta_len, h->body_len) != h->body_crc))) {
-		quarantine(s, g, offset + REC_HEADER, offset + REC_HEADER + n, *buf);
+		set_aside_octets(s, g, offset + REC_HEADER, offset + REC_HEADER + n, *buf, false);
 		error = -EBADMSG;
 	}
 	if (error != 0) {

@@ -135,12 +135,11 @@ found_damage(void *arg, uint64_t from, uint64_t to, bool acknowledged, const uns
 {
 	struct loading *l = arg;
 
-	spool_log(l->s, acknowledged ? GA_ERR : GA_WARN, "GA-SPOOL-0013", "%016llx.seg, octets %llu to "
-	    "%llu: %s", (unsigned long long)l->g->number, (unsigned long long)from,
-	    (unsigned long long)to, acknowledged ? "damage in what was synced" :
-	    "a torn tail, of a write that was under way");
+	/* A tail that no later batch knows of was most likely never synced, and a stop without
+	 * warning leaves one now and then.  It is kept all the same: nobody can tell it from a
+	 * last batch that was synced and has been damaged since. */
 	l->g->damaged |= acknowledged;
-	quarantine(l->s, l->g, from, to, bytes);
+	set_aside_octets(l->s, l->g, from, to, bytes, !acknowledged);
 }
 
 /* Index, or search. */
