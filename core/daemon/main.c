@@ -6,8 +6,9 @@
  *         control socket, instances, workers, listeners, "ready"
  * serve   the main loop: signals, control socket, acceptors
  * stop    SIGTERM or SIGINT: listeners close, every instance drains on every
- *         worker; when nothing holds any more or stop_timeout has passed they
- *         are stopped, last loaded first, and the process ends with 0
+ *         worker; when nothing holds any more they are stopped, last loaded
+ *         first, and the process ends with 0.  After stop_timeout what waits for
+ *         a module or DNS is answered "no" and has GRACE_S to be put back
  *
  * A failure at start is one line on stderr and exit code 1; nothing was changed.
  */
@@ -39,6 +40,7 @@
 #include "net/tls.h"
 
 #define CHECK_LIMIT_S 5		/* all modules' check() together, under --check */
+#define GRACE_S 2.0		/* to put back what stop_timeout ended */
 
 struct gac_daemon gac_daemon = { .ready_fd = -1 };
 
@@ -196,13 +198,33 @@ end_serving(void)
 }
 
 static void
-deadline_passed(struct ev_loop *ev, struct ev_timer *timer, int revents)
+give_up_here(struct ga_worker *w)
+{
+	gac_waits_give_up(w);
+	gac_dns_give_up(w);
+}
+
+/* A module that does not give up what it holds does not keep the daemon. */
+static void
+grace_passed(struct ev_loop *ev, struct ev_timer *timer, int revents)
 {
 	(void)ev;
 	(void)timer;
 	(void)revents;
-	gac_log(GA_WARN, "core", "GA-STOP-0002", "stop_timeout has passed: what is left is handed back");
 	end_serving();
+}
+
+/* What modules and DNS have not answered gets an answer, so that whoever waits for it
+ * can put the mail back; the loops go on until nobody holds the stop, or for GRACE_S. */
+static void
+deadline_passed(struct ev_loop *ev, struct ev_timer *timer, int revents)
+{
+	(void)revents;
+	gac_log(GA_WARN, "core", "GA-STOP-0002", "stop_timeout has passed: what is left is handed back");
+	ev_timer_stop(ev, timer);
+	ev_timer_init(timer, grace_passed, GRACE_S, 0);
+	ev_timer_start(ev, timer);
+	gac_on_each_worker(give_up_here, NULL);
 }
 
 static void

@@ -34,6 +34,7 @@ struct wait_table {
 	uint32_t *free;			/* slots, newest last */
 	uint32_t nfree, free_room;
 	_Atomic uint64_t stale;
+	bool closed;			/* the daemon ends: nobody may wait any more */
 };
 
 static struct wait_table *tables;	/* one a loop, the main loop's last */
@@ -152,22 +153,41 @@ gac_call_cancel(struct ga_call *call, enum ga_why why)
 	gac_call_free(call);
 }
 
+/* The module is told why, and its on_failure is the answer. */
+static void
+give_up(struct ga_call *call, enum ga_why why)
+{
+	void (*cancelled)(void *, enum ga_why) = call->cancelled;
+	void *arg = call->arg;
+
+	end_wait(call);
+	call->generation++;
+	if (cancelled != NULL)
+		cancelled(arg, why);
+	gac_call_continue(call, GA_FAILED_);
+}
+
 static void
 timed_out(struct ga_inst *inst, struct ga_worker *w, void *arg)
 {
 	struct ga_call *call = arg;
-	void (*cancelled)(void *, enum ga_why) = call->cancelled;
-	void *carg = call->arg;
 
 	(void)inst;
 	gac_log(GA_WARN, ga_inst_name(call->step->inst), "GA-HOOK-TIMEOUT",
 	    "%s: no answer from \"%s\" after %llu ms", gac_hooks[call->hook].name, call->label,
 	    (unsigned long long)(ga_now_ms(w) - call->since_ms));
-	end_wait(call);
-	call->generation++;
-	if (cancelled != NULL)
-		cancelled(carg, GA_WHY_TIMEOUT);
-	gac_call_continue(call, GA_FAILED_);
+	give_up(call, GA_WHY_TIMEOUT);
+}
+
+void
+gac_waits_give_up(struct ga_worker *w)
+{
+	struct wait_table *t = &tables[ga_worker_index(w)];
+
+	t->closed = true;
+	for (uint32_t i = 0; i < t->n; i++)
+		if (t->calls[i]->suspended)
+			give_up(t->calls[i], GA_WHY_DRAIN);
 }
 
 static void
@@ -207,6 +227,8 @@ ga_suspend(struct ga_call *call, const struct ga_wait *wait, struct ga_token *to
 
 	if ((class != GAC_DECIDE && class != GAC_SHAPE) || call->suspended || !call->running)
 		return ga_fail(call, "may not wait here");
+	if (tables[ga_worker_index(w)].closed)
+		return ga_fail(call, "may not wait any more: the daemon ends");
 	if (atomic_fetch_add(&call->step->inst->waits, 1) >= atomic_load(&max_waits)) {
 		atomic_fetch_sub(&call->step->inst->waits, 1);
 		return ga_fail(call, "max_waits calls of this module wait already");

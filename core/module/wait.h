@@ -10,6 +10,9 @@ void gac_waits_init(void);
 void gac_waits_free(void);
 /* How many calls of one instance may wait at once.  Any thread. */
 void gac_waits_limit(unsigned max);
+/* Every call of this loop that waits is cancelled (GA_WHY_DRAIN) and answered with its
+ * module's on_failure, and none may wait from now on: the daemon ends.  On that loop. */
+void gac_waits_give_up(struct ga_worker *);
 /* Tokens that came too late, since the start.  Any thread. */
 uint64_t gac_waits_stale(void);
 

@@ -148,20 +148,29 @@ static void set_timer(struct table *t)
 	ev_timer_start(ev, &t->timer);
 }
 
-static void time_passed(struct ev_loop *ev, struct ev_timer *timer, int revents)
+/* Questions whose time is over by then have no answer. */
+static void give_up(struct table *t, uint64_t until_us)
 {
 	static const struct ga_dns_answer none = { .rcode = 2, .timed_out = true };
-	struct table *t = timer->data;
 	struct ga_dns_question *q;
-	uint64_t now = ga_mono_us();
 
-	(void)ev;
-	(void)revents;
-	while ((q = TAILQ_FIRST(&t->deadlines)) != NULL && q->until_us <= now) {
+	while ((q = TAILQ_FIRST(&t->deadlines)) != NULL && q->until_us <= until_us) {
 		stop_waiting(q);
 		finish(q, &none);
 	}
 	set_timer(t);
+}
+
+static void time_passed(struct ev_loop *ev, struct ev_timer *timer, int revents)
+{
+	(void)ev;
+	(void)revents;
+	give_up(timer->data, ga_mono_us());
+}
+
+void gac_dns_give_up(struct ga_worker *w)
+{
+	give_up(table_of(w), UINT64_MAX);
 }
 
 /* --- entries --- */

@@ -23,6 +23,9 @@ void gac_dns_start(void);
 bool gac_dns_reload(const struct gac_core_conf *, char *err, size_t errlen);
 void gac_dns_stop(void);
 
+/* Whatever is being asked on this loop times out now: the daemon ends.  On that loop. */
+void gac_dns_give_up(struct ga_worker *);
+
 /* How long a question may take (default 10 s).  Before the first question. */
 void gac_dns_timeout(uint32_t ms);
 

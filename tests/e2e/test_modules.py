@@ -254,6 +254,30 @@ def test_a_hook_that_fails_is_a_temporary_failure(hooked, sink):
     one.server.wait_log("fails, as it was told to")
 
 
+@pytest.mark.parametrize("hook", ["connect", "mail", "eom", "queue_commit", "schedule", "route", "outgoing"])
+def test_a_stop_does_not_wait_for_a_hook_longer_than_stop_timeout_and_frees_all(hooked, sinks, hook):
+    """The daemon is held to a clean end by the fixture: exit code 0, no leak."""
+    sink = sinks({"RCPT": "450 4.2.0 no"})
+    answer = f"every_hook_answer {hook} never"
+    inbound = hook in ("connect", "mail", "eom", "queue_commit")
+    one = hooked(route=sink, general="stop_timeout 1s", retry="retry_schedule 1h", service=answer if inbound and hook != "connect" else "",
+                 everywhere="" if inbound else answer)
+    if hook == "connect":
+        one.server.change(service=answer)
+        assert one.server.run("greenarrow_config", "reload").returncode == 0
+    client = one.server.client() if hook != "connect" else socket.create_connection(one.server.address)
+    if hook != "connect":
+        client.ehlo()
+        client.send(b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<b@receiver.example>\r\nDATA\r\n")
+        time.sleep(0.3)
+        client.send(corpus.stuffed(corpus.simple()))
+    one.trace(hook)
+    started = time.monotonic()
+    one.server.stop()
+    assert time.monotonic() - started < 10
+    client.close()
+
+
 # Outbound.
 
 def test_an_attempt_is_told_with_all_that_is_known_of_it(hooked, sinks):

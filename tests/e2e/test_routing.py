@@ -138,6 +138,16 @@ def test_no_answer_from_dns_is_a_deferral(greenarrow):
         server.wait_queue(timeout=90, disk=1, failure_total=0)
 
 
+def test_a_stop_does_not_wait_for_dns_longer_than_stop_timeout_and_frees_all(greenarrow):
+    with SilentDns() as nobody:
+        server = greenarrow(dns=nobody, general="stop_timeout 1s", retry="retry_schedule 1h")
+        for number in range(20):
+            server.submit(recipients=[f"a@domain{number % 7}.example"])
+        server.stop()
+        server.start()
+        server.wait_queue(envelopes=20)
+
+
 def test_a_domain_that_starts_to_exist_gets_its_deferred_mail(greenarrow, dns, mx_hosts):
     host, = mx_hosts()
     names = dns({"receiver.example": "MX 10 mx.receiver.example.", "mx.receiver.example": "A 127.0.0.254"})

@@ -487,6 +487,21 @@ test_beyond_max_waits_on_failure_is_the_answer_at_once(void **state)
 	ga_run_cancel(&run, GA_WHY_PEER_GONE);
 }
 
+static void
+test_when_the_daemon_ends_what_waits_is_answered_and_nobody_may_wait_again(void **state)
+{
+	(void)state;
+	set(0, SUSPEND, GA_ACCEPT);
+	set(1, SUSPEND, GA_ACCEPT);
+	assert_int_equal(ask(GA_HOOK_mail), GA_SUSPENDED_);
+	gac_waits_give_up(ga_worker_get(0));
+	assert_int_equal(answers, 1);
+	assert_int_equal(answer, GA_TEMPFAIL);
+	assert_string_equal(seen, "a.mail a.cancelled");
+	assert_false(resume_now());
+	assert_int_equal(ask(GA_HOOK_mail), GA_TEMPFAIL);
+}
+
 static unsigned listed, ended;
 
 static void
@@ -620,6 +635,7 @@ main(void)
 		T(test_any_thread_may_resume),
 		T(test_a_permit_hook_may_not_wait),
 		T(test_beyond_max_waits_on_failure_is_the_answer_at_once),
+		T(test_when_the_daemon_ends_what_waits_is_answered_and_nobody_may_wait_again),
 		T(test_what_waits_is_listed),
 		T(test_await_timer_resumes_when_it_is_time),
 		T(test_await_fd_resumes_when_there_is_something_or_time_is_over),
