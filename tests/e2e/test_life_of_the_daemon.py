@@ -246,6 +246,16 @@ def test_a_reload_to_a_port_in_use_changes_nothing(greenarrow, sink):
     sink.wait_messages(1)
 
 
+def test_a_changed_setting_that_needs_a_restart_is_told_by_the_reload(greenarrow, sink):
+    server = greenarrow(route=sink)
+    server.change(workers=3)
+    done = reload(server)
+    assert done.returncode == 0 and re.search(r"workers.*restart", done.stdout + done.stderr), done
+    server.submit()
+    sink.wait_messages(1)
+    assert reload(server).returncode == 0
+
+
 def test_reloads_under_load_lose_repeat_and_refuse_nothing(greenarrow, sink):
     server = greenarrow(route=sink, general="queue_lifetime 2d")
     accepted = 0
