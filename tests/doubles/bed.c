@@ -182,11 +182,12 @@ stop_here(struct ga_worker *w)
 	struct ga_snapshot *now = ga_snapshot_current();
 	const struct gac_generation *g = gac_generation_of(now);
 
-	for (unsigned i = g->n; i-- > 0;) {
+	for (unsigned i = g->n; i-- > 0;)
 		if (g->codes[i]->desc.stop != NULL)
 			g->codes[i]->desc.stop(g->insts[i], w);
+	/* after all: who stops cancels its hooks, whose timers are those of other modules */
+	for (unsigned i = g->n; i-- > 0;)
 		gac_loop_forget(w, g->insts[i]);
-	}
 	ga_snapshot_unref(now);
 }
 
