@@ -57,11 +57,15 @@ attempt_free(struct q_attempt *a)
 	}
 }
 
+/* No loop runs any more: tickets that others held, or that were on their way home, and
+ * questions that the router has not answered. */
 void
 q_attempts_end(struct q_loop *l)
 {
 	struct q_attempt *a;
 
+	while (l->out != NULL)
+		attempt_free(l->out);
 	while ((a = l->free_attempts) != NULL) {
 		l->free_attempts = a->next;
 		free(a);
@@ -245,6 +249,22 @@ schedule(struct q_attempt *a)
 	verdict = ga_run_hook(&a->run, GA_HOOK_schedule, &a->schedule);
 	if (verdict != GA_SUSPENDED_)
 		schedule_answered(&a->run, verdict, a);
+}
+
+/* The loop ends while modules think: what they were asked about has happened, and goes
+ * on record as if they had no opinion. */
+void
+q_attempts_stop(struct q_loop *l)
+{
+	struct q_attempt *a, *next;
+
+	for (a = l->out; a != NULL; a = next) {
+		next = a->next;
+		if (!ga_run_busy(&a->run))
+			continue;
+		ga_run_cancel(&a->run, GA_WHY_DRAIN);
+		schedule_answered(&a->run, GA_PASS, a);
+	}
 }
 
 static void

@@ -26,7 +26,9 @@ struct submit {
 	uint32_t number;		/* in the table */
 	unsigned nrcpts;
 	bool hold;
-	struct ga_post later;		/* an answer that needs no commit */
+	bool decided;			/* the answer that is on its way needs no commit */
+	struct ga_post later;
+	struct submit *next, **prev;	/* all of the loop */
 };
 
 static void
@@ -38,17 +40,27 @@ reply(struct ga_intake_submit *s, unsigned code, const char *enhanced, const cha
 }
 
 static void
-answer(struct submit *b, enum ga_verdict verdict)
+submit_free(struct submit *b)
 {
-	struct ga_intake_submit *s = b->s;
-
-	s->verdict = verdict;
-	s->private_ = NULL;
+	*b->prev = b->next;
+	if (b->next != NULL)
+		b->next->prev = b->prev;
 	if (b->message != NULL)
 		ga_message_unref(b->message);
 	ga_snapshot_unref(b->snapshot);
-	s->cb(b->loop->worker, s);
 	free(b);
+}
+
+static void
+answer(struct submit *b, enum ga_verdict verdict)
+{
+	struct ga_intake_submit *s = b->s;
+	struct ga_worker *w = b->loop->worker;
+
+	s->verdict = verdict;
+	s->private_ = NULL;
+	submit_free(b);
+	s->cb(w, s);
 }
 
 static void
@@ -65,6 +77,7 @@ static void
 answer_later(struct submit *b, enum ga_verdict verdict)
 {
 	b->s->verdict = verdict;
+	b->decided = true;
 	b->later.fn = answer_now;
 	ga_loop_post(b->loop->worker, &b->later);
 }
@@ -296,6 +309,11 @@ submit(struct ga_worker *w, struct ga_intake_submit *s)
 	struct ga_txn *t = s->txn;
 
 	b->loop = l;
+	b->next = l->submits;
+	b->prev = &l->submits;
+	if (b->next != NULL)
+		b->next->prev = &b->next;
+	l->submits = b;
 	b->s = s;
 	b->settings = t->settings;
 	b->snapshot = ga_snapshot_ref(ga_settings_snapshot(t->settings));
@@ -316,6 +334,39 @@ submit(struct ga_worker *w, struct ga_intake_submit *s)
 	b->number = q_message_new(l, t->id);
 	ask(b);
 }
+
+/* --- the end --- */
+
+/* The loop ends: who waits for a module, or for an answer that needs no commit, gets
+ * it now. */
+void
+q_submits_stop(struct q_loop *l)
+{
+	struct submit *b, *next;
+
+	for (b = l->submits; b != NULL; b = next) {
+		next = b->next;
+		if (b->decided) {
+			answer(b, b->s->verdict);
+		} else if (ga_run_busy(&b->run)) {
+			ga_run_cancel(&b->run, GA_WHY_DRAIN);
+			drop_upload(b);
+			reply(b->s, 451, "4.3.2", "Shutting down");
+			answer(b, GA_TEMPFAIL);
+		}
+	}
+}
+
+/* No loop runs any more, and the spool has done with what it was given: whether that
+ * is on stable storage is for the next start to find. */
+void
+q_submits_end(struct q_loop *l)
+{
+	while (l->submits != NULL)
+		submit_free(l->submits);
+}
+
+/* --- more of the service --- */
 
 static uint32_t
 reserve_id(struct ga_worker *w)

@@ -282,6 +282,7 @@ drain(struct ga_inst *inst, struct ga_worker *w, uint64_t until_ms)
 	q_throttle->recall(w, NULL, NULL);
 }
 
+/* Modules are told while their loop is still there. */
 static void
 stop(struct ga_inst *inst, struct ga_worker *w)
 {
@@ -290,12 +291,28 @@ stop(struct ga_inst *inst, struct ga_worker *w)
 	if (l->worker == NULL)
 		return;
 	l->draining = true;
+	q_submits_stop(l);
+	q_attempts_stop(l);
 	ga_unhold(l->hold);
 	ga_unhold(l->reading);
 	l->hold = l->reading = NULL;
-	q_attempts_end(l);
-	q_lanes_end(l);
-	q_table_end(l);
+}
+
+/* All loops have ended: a ticket may have been with another one until then, and a
+ * message with the spool's threads. */
+static void
+fini(struct ga_inst *inst)
+{
+	for (unsigned i = 0; i < ga_worker_count(); i++) {
+		struct q_loop *l = ga_worker_state(inst, ga_worker_get(i));
+
+		if (l->worker == NULL)
+			continue;
+		q_submits_end(l);
+		q_attempts_end(l);
+		q_lanes_end(l);
+		q_table_end(l);
+	}
 }
 
 GA_MODULE(queue, "1.0.0", "", GA_NO_HOOKS, QUEUE_DIRECTIVES,
@@ -307,5 +324,6 @@ GA_MODULE(queue, "1.0.0", "", GA_NO_HOOKS, QUEUE_DIRECTIVES,
 	.start = start,
 	.drain = drain,
 	.stop = stop,
+	.fini = fini,
 	.reload = reload,
 	.reloaded = reloaded);

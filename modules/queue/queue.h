@@ -94,6 +94,7 @@ struct q_lane {
 };
 
 struct q_loop;
+struct submit;				/* intake.c */
 
 /* An envelope that is out. */
 struct q_attempt {
@@ -124,6 +125,7 @@ struct q_loop {
 	struct ga_timer *timer;
 	struct q_lane *lanes;
 	struct q_attempt *free_attempts, *out;
+	struct submit *submits;			/* not answered yet */
 	uint64_t wall_offset_ms;		/* wall clock = monotonic + this */
 	uint64_t wall_looked_ms;
 	struct ga_post look;			/* after a reload: paused envelopes, slice by slice */
@@ -203,6 +205,7 @@ void q_lanes_end(struct q_loop *);
 
 /* attempt.c */
 void q_attempt_start(struct q_loop *, struct q_lane *, uint32_t envelope);
+void q_attempts_stop(struct q_loop *);
 void q_attempts_end(struct q_loop *);
 
 /* queue.c */
@@ -212,6 +215,8 @@ void q_record_held(struct q_loop *, uint32_t envelope);
 
 /* intake.c */
 extern const struct ga_intake q_intake;
+void q_submits_stop(struct q_loop *);
+void q_submits_end(struct q_loop *);
 /* recover.c */
 void q_recover(struct q_loop *);
 /* report.c */
