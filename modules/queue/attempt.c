@@ -133,6 +133,7 @@ log_result(const struct q_attempt *a, enum ga_level level, const char *status)
 
 /* --- results --- */
 
+/* It stays out until what came of it is on record: a module may think about it. */
 static void
 count_attempt(struct q_attempt *a)
 {
@@ -142,7 +143,7 @@ count_attempt(struct q_attempt *a)
 	q_state_set(a->loop, a->envelope, Q_FREE);
 	if (e->attempts < UINT16_MAX)
 		e->attempts++;
-	e->state = Q_FREE;
+	q_state_set(a->loop, a->envelope, Q_OUT);
 	if (first)
 		q_first_attempt_ended(a->loop, a->envelope);
 }
@@ -167,7 +168,7 @@ succeeded(struct q_attempt *a)
 }
 
 static void
-failed(struct q_attempt *a, bool too_long)
+failed(struct q_attempt *a, bool too_long, bool tried)
 {
 	struct q_loop *l = a->loop;
 	struct q_envelope *e = q_envelope(l, a->envelope);
@@ -176,7 +177,10 @@ failed(struct q_attempt *a, bool too_long)
 		Q_ADD(l, toolong_total, 1);
 	else
 		Q_ADD(l, failure_total, 1);
-	count_attempt(a);
+	if (tried)
+		count_attempt(a);
+	else if (e->attempts == 0)
+		q_first_attempt_ended(l, a->envelope);
 	e->flags |= (uint8_t)(GA_ENV_FAILED | (too_long ? GA_ENV_EXPIRED : 0));
 	log_result(a, GA_INFO, too_long ? "failure_toolong" : "failure");
 	record(a, 0);
@@ -271,7 +275,7 @@ static void
 deferred(struct q_attempt *a)
 {
 	if (a->last_chance) {
-		failed(a, true);
+		failed(a, true, true);
 		return;
 	}
 	Q_ADD(a->loop, deferral_total, 1);
@@ -280,16 +284,21 @@ deferred(struct q_attempt *a)
 	schedule(a);
 }
 
-/* Nothing was tried: due again at once, or later when the daemon stops. */
+/* Nothing was tried: due again at once, or later when the daemon stops.  Recalled is
+ * what stood in front; what a throttle kept back lets others go first. */
 static void
 returned(struct q_attempt *a)
 {
 	struct q_loop *l = a->loop;
 	struct q_lane *lane = a->lane;
 	uint32_t envelope = a->envelope;
+	bool in_front = a->ticket.result != GA_RESULT_CONNMAXOUT;
 
 	attempt_free(a);
-	q_lane_put(l, envelope);
+	if (in_front)
+		q_lane_put_back(l, envelope);
+	else
+		q_lane_put(l, envelope);
 	q_lane_returned(l, lane);
 }
 
@@ -301,10 +310,10 @@ ended(struct q_attempt *a)
 		succeeded(a);
 		break;
 	case GA_RESULT_FAILURE:
-		failed(a, false);
+		failed(a, false, true);
 		break;
 	case GA_RESULT_FAILURE_TOOLONG:
-		failed(a, true);
+		failed(a, true, true);
 		break;
 	case GA_RESULT_RECALLED:
 	case GA_RESULT_CONNMAXOUT:
@@ -334,9 +343,8 @@ paused(struct q_attempt *a)
 	uint64_t now = q_wall_ms(l), end = expires_ms(a), wait = PAUSE_LOOK_MS;
 
 	if (now >= end) {
-		a->last_chance = true;
 		a->ticket.text = strdup("Delivery paused until its lifetime ended.");
-		deferred(a);
+		failed(a, true, false);
 		return;
 	}
 	if (end - now < wait)

@@ -109,6 +109,8 @@ q_heap_arm(struct q_loop *l)
 {
 	uint64_t now = ga_now_ms(l->worker);
 
+	if (l->draining)
+		return;
 	if (l->nheap == 0) {
 		ga_timer_stop(l->timer);
 		return;

@@ -212,6 +212,9 @@ commit(struct submit *b)
 	struct ga_intake_submit *s = b->s;
 
 	b->message = build(b);
+	/* in the same record: a crash must not let go what a module holds */
+	for (uint32_t i = 0; b->hold && i < b->message->nenvelopes; i++)
+		b->message->envelopes[i].flags |= GA_ENV_SUSPENDED;
 	b->commit.message = b->message;
 	b->commit.upload = s->upload;
 	b->commit.ends = s->ends;

@@ -36,6 +36,20 @@ q_lane_of(struct q_loop *l, uint32_t envelope)
 	return lane;
 }
 
+/* Nothing was tried: it keeps its place before those that have come since. */
+void
+q_lane_put_back(struct q_loop *l, uint32_t envelope)
+{
+	struct q_lane *lane = q_lane_of(l, envelope);
+
+	q_envelope(l, envelope)->lane_next = lane->first;
+	lane->first = envelope;
+	if (lane->last == 0)
+		lane->last = envelope;
+	lane->n++;
+	q_state_set(l, envelope, Q_LANED);
+}
+
 void
 q_lane_put(struct q_loop *l, uint32_t envelope)
 {
@@ -84,13 +98,14 @@ run_later(struct q_loop *l, struct q_lane *lane)
 }
 
 /* An attempt may end inside q_attempt_start() and come back here: then the loop
- * below, which is still running, goes on. */
+ * below, which is still running, goes on.  A lane that is to go on at the loop's next
+ * turn waits for it: else each envelope that comes due or home would start SLICE more. */
 void
 q_lane_run(struct q_loop *l, struct q_lane *lane)
 {
 	unsigned started = 0;
 
-	if (lane->running)
+	if (lane->running || lane->posted)
 		return;
 	lane->running = true;
 	while (!l->draining && lane->n > 0 && lane->out < WINDOW && started++ < SLICE) {

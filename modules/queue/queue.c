@@ -13,7 +13,7 @@
 #include "queue.h"
 
 #define DUE_SLICE 1000		/* envelopes that become due in one go */
-#define LOOK_SLICE 20000		/* envelopes looked at in one go after a reload */
+#define LOOK_SLICE 5000		/* envelopes looked at in one go after a reload */
 #define FAR_MS 3600000		/* a recorded time this far ahead is held against the lifetime */
 
 struct ga_inst *q_inst;
@@ -39,18 +39,51 @@ q_memory_half_full(void)
 
 /* --- due --- */
 
+static uint64_t
+end_of_life(struct q_loop *l, const struct q_message *m, uint32_t domain)
+{
+	struct ga_snapshot *snap = ga_snapshot_current();
+	const struct ga_settings *s = ga_snapshot_resolve(snap, q_name_text(l, m->virtual_mta),
+	    q_name_text(l, domain), NULL, 0);
+	uint64_t end = m->accepted_ms + q_lifetime_ms(s);
+
+	ga_snapshot_unref(snap);
+	return end;
+}
+
+/* Into the heap until the end of its life. */
+static void
+hold_until_end(struct q_loop *l, uint32_t envelope)
+{
+	const struct q_envelope *e = q_envelope(l, envelope);
+	uint64_t end = end_of_life(l, q_message(l, e->message), e->domain), wall = q_wall_ms(l);
+
+	q_heap_put(l, envelope, ga_now_ms(l->worker) + (end > wall ? end - wall : 0));
+}
+
 static void
 expired_while_held(struct q_loop *l, uint32_t envelope)
 {
 	struct q_envelope *e = q_envelope(l, envelope);
-	struct ga_spool_update u = { .seq = q_message(l, e->message)->seq, .envelope = e->index,
-		.attempts = e->attempts };
+	struct q_message *m = q_message(l, e->message);
+	struct ga_spool_update u = { .seq = m->seq, .envelope = e->index, .attempts = e->attempts };
+	struct ga_attrs attrs = { NULL, 0, 0 };
+	struct ga_str domain = q_name_text(l, e->domain);
 
+	if (end_of_life(l, m, e->domain) > q_wall_ms(l)) {	/* a reload has made it longer */
+		hold_until_end(l, envelope);
+		return;
+	}
 	e->flags |= GA_ENV_FAILED | GA_ENV_EXPIRED;
 	u.flags = e->flags;
+	ga_attrs_put(&attrs, GA_ATTR_LAST_REPLY, GA_STR("Held until its lifetime ended."));
+	u.attrs = (struct ga_str){ attrs.p, attrs.n };
+	q_spool->update(l->worker, &u);
+	ga_attrs_free(&attrs);
 	Q_ADD(l, toolong_total, 1);
 	q_state_set(l, envelope, Q_FAILED);
-	q_spool->update(l->worker, &u);
+	ga_log(q_inst, GA_INFO, "GA-QUE-0001", "%016llx to %.*s: failure_toolong, held until its lifetime ended",
+	    (unsigned long long)((uint64_t)m->id << 32 | e->random), (int)domain.n, domain.p);
 }
 
 static void
@@ -71,16 +104,17 @@ due(struct ga_inst *inst, struct ga_worker *w, void *arg)
 	q_heap_arm(l);
 }
 
-static uint64_t
-end_of_life(struct q_loop *l, const struct q_message *m, uint32_t domain)
+/* It was committed without the mark. */
+static void
+record_held(struct q_loop *l, uint32_t envelope)
 {
-	struct ga_snapshot *snap = ga_snapshot_current();
-	const struct ga_settings *s = ga_snapshot_resolve(snap, q_name_text(l, m->virtual_mta),
-	    q_name_text(l, domain), NULL, 0);
-	uint64_t end = m->accepted_ms + q_lifetime_ms(s);
+	struct q_envelope *e = q_envelope(l, envelope);
+	struct ga_spool_update u = { .seq = q_message(l, e->message)->seq, .envelope = e->index,
+		.attempts = e->attempts };
 
-	ga_snapshot_unref(snap);
-	return end;
+	e->flags |= GA_ENV_SUSPENDED;
+	u.flags = e->flags;
+	q_spool->update(l->worker, &u);
 }
 
 static uint64_t
@@ -111,12 +145,10 @@ q_message_schedule(struct q_loop *l, uint32_t number, const struct ga_message *f
 		if ((e->flags & GA_ENV_FAILED) != 0) {
 			q_state_set(l, i, Q_FAILED);
 		} else if (hold || (e->flags & GA_ENV_SUSPENDED) != 0) {
-			uint64_t end = end_of_life(l, m, e->domain);
-
-			q_heap_put(l, i, now + (end > wall ? end - wall : 0));
+			hold_until_end(l, i);
 			q_state_set(l, i, Q_HELD);
-			if (hold)
-				q_record_held(l, i);
+			if ((e->flags & GA_ENV_SUSPENDED) == 0)
+				record_held(l, i);
 		} else if (next > wall) {
 			if (next - wall > FAR_MS)
 				next = earlier(next, end_of_life(l, m, e->domain));
@@ -128,18 +160,6 @@ q_message_schedule(struct q_loop *l, uint32_t number, const struct ga_message *f
 	}
 	q_heap_arm(l);
 	q_lane_run_message(l, number);
-}
-
-void
-q_record_held(struct q_loop *l, uint32_t envelope)
-{
-	struct q_envelope *e = q_envelope(l, envelope);
-	struct ga_spool_update u = { .seq = q_message(l, e->message)->seq, .envelope = e->index,
-		.attempts = e->attempts };
-
-	e->flags |= GA_ENV_SUSPENDED;
-	u.flags = e->flags;
-	q_spool->update(l->worker, &u);
 }
 
 /* --- services --- */
@@ -234,18 +254,25 @@ reload(struct ga_inst *inst, const void *conf)
 	return true;
 }
 
-/* In slices: there may be millions, and other mail goes on. */
+/* Paused ones are due at once, held ones at the end that they have now.  In slices:
+ * there may be millions, and other mail goes on. */
 static void
 look_at_paused(struct ga_worker *w, struct ga_post *post)
 {
 	struct q_loop *l = GA_CONTAINER(post, struct q_loop, look);
 	uint64_t now = ga_now_ms(w);
 
-	for (unsigned n = 0; n < LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++)
-		if (q_envelope(l, l->look_at)->state == Q_PAUSED) {
-			q_heap_take(l, l->look_at);
+	for (unsigned n = 0; n < LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++) {
+		uint8_t state = q_envelope(l, l->look_at)->state;
+
+		if (state != Q_PAUSED && state != Q_HELD)
+			continue;
+		q_heap_take(l, l->look_at);
+		if (state == Q_PAUSED)
 			q_heap_put(l, l->look_at, now);
-		}
+		else
+			hold_until_end(l, l->look_at);
+	}
 	if (!l->draining)
 		q_heap_arm(l);
 	l->looking = l->look_at < l->envelopes.n;

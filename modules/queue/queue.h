@@ -197,6 +197,7 @@ uint64_t q_lifetime_ms(const struct ga_settings *);
 
 /* lane.c */
 void q_lane_put(struct q_loop *, uint32_t envelope);
+void q_lane_put_back(struct q_loop *, uint32_t envelope);
 void q_lane_run(struct q_loop *, struct q_lane *);
 void q_lane_returned(struct q_loop *, struct q_lane *);
 struct q_lane *q_lane_of(struct q_loop *, uint32_t envelope);
@@ -211,7 +212,6 @@ void q_attempts_end(struct q_loop *);
 /* queue.c */
 bool q_memory_half_full(void);
 void q_message_schedule(struct q_loop *, uint32_t message, const struct ga_message *from, bool hold);
-void q_record_held(struct q_loop *, uint32_t envelope);
 
 /* intake.c */
 extern const struct ga_intake q_intake;
