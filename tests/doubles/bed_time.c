@@ -126,6 +126,27 @@ set_now(uint64_t ms)
 		(i < ga_worker_count() ? ga_worker_get(i) : ga_worker_main())->now_ms = ms;
 }
 
+static bool
+posted(struct ga_worker *w)
+{
+	return atomic_load(&w->posted) != NULL || w->pending != NULL;
+}
+
+/* A timer that fires every second for a week must not cost a week of idle turns. */
+static void
+settle(void)
+{
+	for (unsigned turns = 0; turns < SETTLE_TURNS; turns++) {
+		bool any = posted(ga_worker_main());
+
+		for (unsigned i = 0; !any && i < ga_worker_count(); i++)
+			any = posted(ga_worker_get(i));
+		if (!any)
+			return;
+		bed_turn();
+	}
+}
+
 void
 bed_advance(uint64_t ms)
 {
@@ -137,10 +158,10 @@ bed_advance(uint64_t ms)
 		t->armed = t->repeat_ms > 0;
 		t->due_ms += t->repeat_ms;
 		t->fn(t->inst, t->worker, t->arg);
-		bed_turns(SETTLE_TURNS);
+		settle();
 	}
 	set_now(until);
-	bed_turns(SETTLE_TURNS);
+	settle();
 }
 
 void
