@@ -43,12 +43,23 @@ struct rt_lookup {
 	bool v4, v6;			/* families to ask for */
 	rt_lookup_fn *done;
 	void *arg;
+	bool starting, ended;			/* inside rt_lookup_start() */
 };
 
 static void
 end(struct rt_lookup *l, struct ga_route *route)
 {
 	l->done(l->arg, route);
+	if (l->starting)
+		l->ended = true;
+	else
+		free(l);
+}
+
+void
+rt_lookup_free(struct rt_lookup *l)
+{
+	ga_route_unref(l->draft.route);
 	free(l);
 }
 
@@ -401,7 +412,7 @@ choose_families(struct rt_lookup *l)
 	l->v6 = r->v6.address.len > 0 || (!any && rt_have_ipv6());
 }
 
-void
+struct rt_lookup *
 rt_lookup_start(struct rt_loop *loop, struct ga_snapshot *snap, const struct rt_mta *mta,
     struct ga_str domain, rt_lookup_fn *done, void *arg)
 {
@@ -409,6 +420,7 @@ rt_lookup_start(struct rt_loop *loop, struct ga_snapshot *snap, const struct rt_
 	struct rt_lookup *l = ga_xcalloc(1, sizeof *l);
 
 	l->loop = loop;
+	l->starting = true;
 	l->done = done;
 	l->arg = arg;
 	l->allow_loopback = general->allow_loopback_mx;
@@ -428,4 +440,9 @@ rt_lookup_start(struct rt_loop *loop, struct ga_snapshot *snap, const struct rt_
 		l->from_dns = true;
 		loop->resolver->ask(loop->worker, l->domain, GA_DNS_MX, mx_came, l);
 	}
+	l->starting = false;
+	if (!l->ended)
+		return l;
+	free(l);
+	return NULL;
 }

@@ -40,8 +40,10 @@ forget_all(struct rt_loop *l)
 	HASH_ITER(hh, l->entries, e, tmp)
 		if (e->route != NULL)
 			drop_entry(l, e);
-		else
+		else {
 			HASH_DEL(l->entries, e);
+			e->gone = true;
+		}
 }
 
 static void
@@ -126,10 +128,23 @@ hook_verdict(struct rt_loop *l, struct ga_route_request *req, enum ga_verdict ve
 }
 
 static void
+wait_free(struct ga_route_request *req)
+{
+	struct rt_wait *wait = req->private_;
+
+	req->private_ = NULL;
+	if (wait == NULL)
+		return;
+	*wait->prev = wait->after;
+	if (wait->after != NULL)
+		wait->after->prev = wait->prev;
+	free(wait);
+}
+
+static void
 give(struct rt_loop *l, struct ga_route_request *req)
 {
-	free(req->private_);
-	req->private_ = NULL;
+	wait_free(req);
 	req->cb(l->worker, req);
 }
 
@@ -144,11 +159,20 @@ hook_answered(struct ga_run *run, enum ga_verdict verdict, void *arg)
 }
 
 static struct rt_wait *
-wait_of(struct ga_route_request *req)
+wait_of(struct rt_loop *l, struct ga_route_request *req)
 {
-	if (req->private_ == NULL)
-		req->private_ = ga_xcalloc(1, sizeof(struct rt_wait));
-	return req->private_;
+	struct rt_wait *wait = req->private_;
+
+	if (wait != NULL)
+		return wait;
+	wait = req->private_ = ga_xcalloc(1, sizeof *wait);
+	wait->request = req;
+	wait->after = l->waits;
+	wait->prev = &l->waits;
+	if (wait->after != NULL)
+		wait->after->prev = &wait->after;
+	l->waits = wait;
+	return wait;
 }
 
 /* The request has its route.  True: it is answered. */
@@ -161,7 +185,7 @@ answer(struct rt_loop *l, struct ga_route_request *req)
 
 	if (!GA_WANTED(ga_settings_plan(route->settings), route))
 		return true;
-	wait = wait_of(req);
+	wait = wait_of(l, req);
 	wait->ev = (struct ga_ev_route){ route->virtual_mta, route->domain, route->group_key,
 	    req->envelope_id };
 	wait->run.worker = l->worker;
@@ -173,10 +197,21 @@ answer(struct rt_loop *l, struct ga_route_request *req)
 	return verdict != GA_SUSPENDED_ && hook_verdict(l, req, verdict);
 }
 
-struct found {
+struct rt_found {
 	struct rt_loop *loop;
 	struct rt_entry *entry;
+	struct rt_lookup *lookup;
+	struct rt_found *next, **prev;		/* all of the loop */
 };
+
+static void
+found_free(struct rt_found *f)
+{
+	*f->prev = f->next;
+	if (f->next != NULL)
+		f->next->prev = f->prev;
+	free(f);
+}
 
 /* Everybody who waited for the entry is answered. */
 static void
@@ -185,7 +220,7 @@ answer_all(struct rt_loop *l, struct ga_route_request *first, struct ga_route *r
 	while (first != NULL) {
 		struct ga_route_request *req = first;
 
-		first = wait_of(req)->next;
+		first = wait_of(l, req)->next;
 		req->route = ga_route_ref(route);
 		if (answer(l, req))
 			give(l, req);
@@ -195,29 +230,37 @@ answer_all(struct rt_loop *l, struct ga_route_request *first, struct ga_route *r
 static void
 looked_up(void *arg, struct ga_route *route)
 {
-	struct found *f = arg;
+	struct rt_found *f = arg;
 	struct rt_loop *l = f->loop;
 	struct rt_entry *e = f->entry;
 	struct ga_route_request *first = e->waiting;
 
 	e->waiting = e->waiting_last = NULL;
-	if (l->snapshot != route->snapshot)
-		free(e);		/* forget_all() took it out */
+	if (e->gone)
+		free(e);
 	else
 		e->route = ga_route_ref(route);
 	answer_all(l, first, route);
 	ga_route_unref(route);
-	free(f);
+	found_free(f);
 }
 
 static void
 start_lookup(struct rt_loop *l, struct rt_entry *e, const struct rt_mta *mta, struct ga_str domain)
 {
-	struct found *f = ga_xcalloc(1, sizeof *f);
+	struct rt_found *f = ga_xcalloc(1, sizeof *f);
+	struct rt_lookup *lookup;
 
 	f->loop = l;
 	f->entry = e;
-	rt_lookup_start(l, l->snapshot, mta, domain, looked_up, f);
+	f->next = l->asking;
+	f->prev = &l->asking;
+	if (f->next != NULL)
+		f->next->prev = &f->next;
+	l->asking = f;
+	lookup = rt_lookup_start(l, l->snapshot, mta, domain, looked_up, f);
+	if (lookup != NULL)
+		f->lookup = lookup;
 }
 
 static struct rt_entry *
@@ -274,9 +317,9 @@ ask(struct rt_loop *l, struct ga_str name, struct ga_route_request *req)
 			return answer(l, req);
 		}
 	}
-	wait_of(req)->next = NULL;
+	wait_of(l, req)->next = NULL;
 	if (e->waiting_last != NULL)
-		wait_of(e->waiting_last)->next = req;
+		wait_of(l, e->waiting_last)->next = req;
 	else
 		e->waiting = req;
 	e->waiting_last = req;
@@ -290,8 +333,7 @@ route(struct ga_worker *w, struct ga_route_request *req)
 	req->private_ = NULL;
 	if (!ask(ga_worker_state(rt_inst, w), req->virtual_mta, req))
 		return false;
-	free(req->private_);
-	req->private_ = NULL;
+	wait_free(req);
 	return true;
 }
 
@@ -352,6 +394,17 @@ stop(struct ga_inst *inst, struct ga_worker *w)
 	struct rt_loop *l = ga_worker_state(inst, w);
 	struct rt_entry *e, *tmp;
 
+	/* requests are their askers': they are not answered any more */
+	while (l->waits != NULL) {
+		ga_run_cancel(&l->waits->run, GA_WHY_DRAIN);
+		wait_free(l->waits->request);
+	}
+	while (l->asking != NULL) {
+		rt_lookup_free(l->asking->lookup);
+		if (l->asking->entry->gone)
+			free(l->asking->entry);
+		found_free(l->asking);
+	}
 	HASH_ITER(hh, l->entries, e, tmp)
 		drop_entry(l, e);
 	ga_snapshot_unref(l->snapshot);

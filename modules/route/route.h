@@ -52,20 +52,25 @@ struct rt_entry {
 	struct ga_route *route;			/* NULL: being looked up */
 	struct ga_route_request *waiting, *waiting_last;
 	bool asked;
+	bool gone;				/* a reload took it out while it was looked up */
 	size_t nkey;
 	char key[];				/* name of the VirtualMTA NUL domain */
 };
 
+struct rt_found;
 struct rt_loop {
 	struct ga_worker *worker;
 	struct ga_snapshot *snapshot;		/* the one the entries are of */
 	struct rt_entry *entries;		/* oldest first */
 	const struct ga_resolver *resolver;
+	struct rt_found *asking;		/* look-ups under way */
+	struct rt_wait *waits;			/* requests that wait for a look-up or a module */
 };
 
 /* What a request waits with. */
 struct rt_wait {
-	struct ga_route_request *next;
+	struct ga_route_request *next, *request;
+	struct rt_wait *after, **prev;		/* all of the loop */
 	struct ga_run run;			/* the route hook */
 	struct ga_ev_route ev;
 	struct ga_route *route;
@@ -105,8 +110,11 @@ struct ga_route *rt_draft_refuse(struct rt_draft *, enum ga_route_kind, unsigned
  * inside the call when nothing had to be asked. */
 struct rt_lookup;
 typedef void rt_lookup_fn(void *arg, struct ga_route *);
-void rt_lookup_start(struct rt_loop *, struct ga_snapshot *, const struct rt_mta *,
+/* NULL: it was done inside the call. */
+struct rt_lookup *rt_lookup_start(struct rt_loop *, struct ga_snapshot *, const struct rt_mta *,
     struct ga_str domain, rt_lookup_fn *done, void *arg);
+/* The loop has ended: no answer comes any more. */
+void rt_lookup_free(struct rt_lookup *);
 
 /* own.c: is this address ours? */
 void rt_own_init(void);

@@ -11,6 +11,7 @@
  */
 #define GA_LEVEL GA_ABI_STRICT
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,9 +39,12 @@ struct ga_dns_question {
 	bool cancelled;
 	ga_dns_fn *fn;
 	void *arg;
+	struct ga_dns_question *next, **prev;	/* not answered yet */
 };
 
 static _Atomic unsigned asked;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct ga_dns_question *open_questions;
 
 static struct ga_str
 mx_rdata(struct ga_pool *pool, struct ga_str preference, struct ga_str host)
@@ -130,10 +134,33 @@ look_up(struct ga_dns_question *q, struct ga_str name, unsigned rrtype)
 }
 
 static void
+add_open(struct ga_dns_question *q)
+{
+	pthread_mutex_lock(&lock);
+	q->next = open_questions;
+	q->prev = &open_questions;
+	if (q->next != NULL)
+		q->next->prev = &q->next;
+	open_questions = q;
+	pthread_mutex_unlock(&lock);
+}
+
+static void
+take_open(struct ga_dns_question *q)
+{
+	pthread_mutex_lock(&lock);
+	*q->prev = q->next;
+	if (q->next != NULL)
+		q->next->prev = q->prev;
+	pthread_mutex_unlock(&lock);
+}
+
+static void
 answer(struct ga_worker *w, struct ga_post *post)
 {
 	struct ga_dns_question *q = GA_CONTAINER(post, struct ga_dns_question, post);
 
+	take_open(q);
 	q->fn(w, q->cancelled ? NULL : &q->answer, q->arg);
 	ga_pool_free(q->pool);
 }
@@ -150,6 +177,7 @@ ask(struct ga_worker *w, struct ga_str name, unsigned rrtype, ga_dns_fn *fn, voi
 	q->fn = fn;
 	q->arg = arg;
 	q->post.fn = answer;
+	add_open(q);
 	if (look_up(q, name, rrtype))
 		ga_loop_post(w, &q->post);
 	else
@@ -183,8 +211,22 @@ init(struct ga_inst *inst, const void *conf)
 	return true;
 }
 
+/* No loop runs any more. */
+static void
+fini(struct ga_inst *inst)
+{
+	struct ga_dns_question *q;
+
+	(void)inst;
+	while ((q = open_questions) != NULL) {
+		take_open(q);
+		ga_pool_free(q->pool);
+	}
+}
+
 GA_MODULE(resolver_fixed, "1.0.0", "", GA_NO_HOOKS, RESOLVER_FIXED_DIRECTIVES,
 	.summary = "DNS answers written in the configuration, for tests",
 	.conf = &resolver_fixed_conf_schema,
 	.flags = GA_KEEP_INSTANCE,
-	.init = init);
+	.init = init,
+	.fini = fini);

@@ -51,6 +51,8 @@ static const struct ga_module *const modules[] = {
 	"  dns_answer six.example MX 10 m.six.example, m.six.example AAAA ::ffff:127.0.0.1, m.six.example AAAA fe80::1\n" \
 	"  dns_answer six.example MX 10 m.six.example, m.six.example AAAA ::1\n" \
 	"  dns_answer onlysix.example MX 10 m6.example, m6.example AAAA 2001:db8::6\n" \
+	"  dns_answer never.example MX NEVER\n" \
+	"  dns_answer half.example MX 10 a.example, half.example MX 20 mute.example, mute.example A NEVER\n" \
 	"  dns_answer hop.example A 192.0.2.40\n"
 
 #define MTAS \
@@ -557,6 +559,29 @@ test_who_asks_after_a_reload_gets_no_route_of_before(void **state)
 	ga_route_unref(new.route);
 }
 
+/* What was not answered is nobody's after the end (LeakSanitizer looks). */
+static void
+test_a_stop_frees_what_is_being_looked_up(void **state)
+{
+	static unsigned answers[5];
+	static struct ga_route_request reqs[5];
+
+	(void)state;
+	reqs[0] = question("four", "never.example", &answers[0]);	/* no answer for its MX */
+	reqs[1] = question("six", "never.example", &answers[1]);
+	reqs[2] = question("four", "half.example", &answers[2]);	/* none for one of two hosts */
+	reqs[3] = question("four", "half.example", &answers[3]);	/* waits for the one before */
+	for (unsigned i = 0; i < 4; i++)
+		assert_false(router->route(ga_worker_get(0), &reqs[i]));
+	bed_turns(10);
+	bed_reload(CONF_LOOPBACK);		/* those before it are in no table any more */
+	reqs[4] = question("six", "never.example", &answers[4]);
+	assert_false(router->route(ga_worker_get(0), &reqs[4]));
+	bed_turns(10);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(answers[i], 0);
+}
+
 int
 main(void)
 {
@@ -583,6 +608,7 @@ main(void)
 		T(test_a_route_is_known_for_the_ttl_and_a_refusal_for_less),
 		T(test_a_reload_drops_what_was_known),
 		T(test_who_asks_after_a_reload_gets_no_route_of_before),
+		T(test_a_stop_frees_what_is_being_looked_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
