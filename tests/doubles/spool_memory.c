@@ -40,13 +40,14 @@ struct kept {
 
 struct ga_spool_upload {
 	struct ga_body *body;
+	int error;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kept *table;
 static uint64_t last_seq;
 static struct spool_memory_counts counts;
-static _Atomic int error_next;
+static _Atomic int error_next, error_next_piece;
 static _Atomic unsigned error_conf;
 
 /* --- the table; under the lock --- */
@@ -187,6 +188,8 @@ commit(struct ga_worker *w, struct ga_spool_commit *c)
 {
 	pthread_mutex_lock(&lock);
 	c->error = error_now();
+	if (c->error == 0 && c->upload != NULL)
+		c->error = c->upload->error;
 	if (c->error == 0) {
 		put_in(c);
 		for (uint32_t i = 0; i < c->nends; i++)
@@ -353,7 +356,9 @@ upload_piece(struct ga_worker *w, struct ga_spool_piece *p)
 	for (const struct ga_body_chunk *c = p->body->chunks; c != NULL; c = c->next)
 		ga_body_append(p->upload->body, c->data, c->n);
 	ga_body_unref(p->body);
-	p->error = 0;
+	p->error = atomic_exchange(&error_next_piece, 0);
+	if (p->error != 0)
+		p->upload->error = p->error;
 	p->link.post.fn = piece_done;
 	ga_loop_post(w, &p->link.post);
 }
@@ -476,6 +481,12 @@ void
 spool_memory_fail(int error)
 {
 	error_next = error;
+}
+
+void
+spool_memory_fail_piece(int error)
+{
+	error_next_piece = error;
 }
 
 void

@@ -20,6 +20,8 @@ struct ga_message *spool_memory_message(uint64_t seq);
 uint64_t spool_memory_last_seq(void);
 /* The next commit ends in this errno; 0: none. */
 void spool_memory_fail(int error);
+/* The next piece of an upload does, and so will the upload's commit. */
+void spool_memory_fail_piece(int error);
 /* Put in as if it had been there at the last start; takes the reference over. */
 void spool_memory_put(struct ga_message *);
 void spool_memory_forget_all(void);
