@@ -95,9 +95,6 @@ next_old(void)
 		struct gac_generation *g = old.queue[0];
 
 		memmove(old.queue, old.queue + 1, --old.queued * sizeof old.queue[0]);
-		for (unsigned i = 0; i < g->n; i++)
-			if (g->insts[i] != NULL && g->insts[i]->module->kept == g->insts[i])
-				g->fresh[i] = false;
 		if (!has_own_instances(g)) {
 			free_generation(g);
 			continue;
@@ -314,6 +311,16 @@ reload_inst(struct gac_generation *g, unsigned i, struct ga_snapshot *now, char 
 	return true;
 }
 
+/* Instances that are kept are the next generation's from now on: when this one goes,
+ * perhaps last of all at the end of the process, it does not look at them. */
+static void
+hand_on_kept(struct gac_generation *g)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->insts[i] != NULL && g->insts[i]->module->kept == g->insts[i])
+			g->fresh[i] = false;
+}
+
 bool
 gac_generation_reload(struct ga_snapshot *snapshot, char **why)
 {
@@ -327,6 +334,8 @@ gac_generation_reload(struct ga_snapshot *snapshot, char **why)
 	for (unsigned i = 0; good && i < g->n; i++)
 		good = reload_inst(g, i, now, why);
 	gac_snapshot_coming(NULL);
+	if (good && now != NULL)
+		hand_on_kept(gac_generation_of(now));
 	ga_snapshot_unref(now);
 	return good;
 }
