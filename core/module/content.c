@@ -230,6 +230,22 @@ ga_content_body(struct ga_content *c, uint32_t *header_size)
 
 /* --- for content_run.c --- */
 
+/* RFC 5322 2.2.3: without the CRLF of each fold, with the blank behind it. */
+static struct ga_str
+unfolded(struct ga_pool *pool, struct ga_str v)
+{
+	char *p;
+	size_t n = 0;
+
+	if (v.n == 0 || memchr(v.p, '\n', v.n) == NULL)
+		return v;
+	p = ga_alloc(pool, v.n);
+	for (size_t i = 0; i < v.n; i++)
+		if (v.p[i] != '\r' && v.p[i] != '\n')
+			p[n++] = v.p[i];
+	return (struct ga_str){ p, n };
+}
+
 bool
 gac_content_field(struct ga_content *c, size_t i, struct ga_str *name, struct ga_str *value)
 {
@@ -238,7 +254,7 @@ gac_content_field(struct ga_content *c, size_t i, struct ga_str *name, struct ga
 	c->current = i;
 	c->dropped = false;
 	*name = c->fields[i].name;
-	*value = c->fields[i].value;
+	*value = unfolded(c->pool, c->fields[i].value);
 	return true;
 }
 

@@ -6,7 +6,7 @@
 
 #include <greenarrow/run.h>
 
-/* Makes field i the one that ga_header_set() and _drop() mean. */
+/* Makes field i the one that ga_header_set() and _drop() mean; value is unfolded. */
 bool gac_content_field(struct ga_content *, size_t i, struct ga_str *name, struct ga_str *value);
 bool gac_content_field_dropped(const struct ga_content *);
 /* Takes the reference of body: what stands below the header from now on. */

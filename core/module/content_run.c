@@ -13,6 +13,7 @@
 
 #include "module/call.h"
 #include "module/content.h"
+#include "module/log.h"
 #include "module/txn.h"
 
 enum stage { STAGE_HEADER, STAGE_BODY, STAGE_EOM, STAGE_DONE };
@@ -27,7 +28,10 @@ struct gac_content_run {
 	uint64_t offset;
 	struct ga_body *rewritten;	/* body so far, when a body hook is on */
 	bool replaced;			/* some chunk was */
-	bool chunk_replaced;		/* this one was */
+	struct ga_str piece;		/* the chunk that is asked about, as it came */
+	char *instead;			/* what a module put in its place; NULL: nothing */
+	size_t ninstead;
+	char *shown;			/* what the module that is asked was shown, replaced since */
 	union {
 		struct ga_ev_header header;
 		struct ga_ev_body body;
@@ -80,19 +84,34 @@ ask_body(struct gac_content_run *cr)
 		cr->stage = STAGE_EOM;
 		return GA_PASS;
 	}
+	cr->piece = (struct ga_str){ cr->chunk->data + cr->skip, cr->chunk->n - cr->skip };
 	ev->t = cr->inner.txn;
-	ev->chunk = (struct ga_str){ cr->chunk->data + cr->skip, cr->chunk->n - cr->skip };
 	ev->offset = cr->offset;
-	cr->chunk_replaced = false;
 	return ga_run_hook(&cr->inner, GA_HOOK_body, ev);
+}
+
+static struct ga_str
+piece_now(const struct gac_content_run *cr)
+{
+	return cr->instead != NULL ? (struct ga_str){ cr->instead, cr->ninstead } : cr->piece;
+}
+
+static void
+forget_edits(struct gac_content_run *cr)
+{
+	free(cr->shown);
+	free(cr->instead);
+	cr->shown = cr->instead = NULL;
 }
 
 static void
 body_answered(struct gac_content_run *cr)
 {
-	if (!cr->chunk_replaced)
-		ga_body_append(cr->rewritten, cr->ev.body.chunk.p, cr->ev.body.chunk.n);
-	cr->offset += cr->ev.body.chunk.n;
+	struct ga_str piece = piece_now(cr);
+
+	ga_body_append(cr->rewritten, piece.p, piece.n);
+	forget_edits(cr);
+	cr->offset += cr->piece.n;
 	cr->skip = 0;
 	cr->chunk = cr->chunk->next;
 }
@@ -101,17 +120,72 @@ bool
 ga_body_replace(struct ga_call *call, struct ga_str text)
 {
 	struct gac_content_run *cr;
+	char *copy;
 
 	if (call->hook != GA_HOOK_body || call->run->txn == NULL)
 		return false;
 	cr = gac_txn_private(call->run->txn)->content_run;
 	if (memchr(text.p != NULL ? text.p : "", '\0', text.n) != NULL)
 		return false;
-	if (cr->chunk_replaced)
-		return false;
-	ga_body_append(cr->rewritten, text.p, text.n);
-	cr->chunk_replaced = cr->replaced = true;
+	copy = ga_xmalloc(text.n + 1);
+	if (text.n > 0)
+		memcpy(copy, text.p, text.n);
+	if (cr->instead != NULL && cr->instead == cr->ev.body.chunk.p)
+		cr->shown = cr->instead;
+	else
+		free(cr->instead);
+	cr->instead = copy;
+	cr->ninstead = text.n;
+	cr->replaced = true;
 	return true;
+}
+
+static uint64_t
+size_now(const struct gac_content_run *cr)
+{
+	uint32_t header_size;
+	struct ga_body *body = ga_content_body(cr->inner.content, &header_size);
+	uint64_t size = body->size;
+
+	ga_body_unref(body);
+	return size;
+}
+
+bool
+gac_content_refresh(struct ga_call *call)
+{
+	struct gac_content_run *cr;
+
+	if (call->hook != GA_HOOK_header && call->hook != GA_HOOK_body && call->hook != GA_HOOK_eom)
+		return true;
+	cr = gac_txn_private(call->run->txn)->content_run;
+	if (call->hook == GA_HOOK_eom) {
+		cr->ev.eom.size = size_now(cr);
+		return true;
+	}
+	if (call->hook == GA_HOOK_body) {
+		free(cr->shown);
+		cr->shown = NULL;
+		cr->ev.body.chunk = piece_now(cr);
+		return cr->ev.body.chunk.n > 0;
+	}
+	return !gac_content_field_dropped(cr->inner.content) && gac_content_field(cr->inner.content,
+	    cr->field, &cr->ev.header.name, &cr->ev.header.value);
+}
+
+/* Chunks may end between CR and LF, so that only the whole can be judged. */
+static bool
+wire_text(const struct ga_body *body)
+{
+	bool cr = false;
+
+	for (const struct ga_body_chunk *k = body->chunks; k != NULL; k = k->next)
+		for (size_t i = 0; i < k->n; i++) {
+			if ((k->data[i] == '\n') != cr)
+				return false;
+			cr = k->data[i] == '\r';
+		}
+	return !cr;
 }
 
 static enum ga_verdict
@@ -119,10 +193,15 @@ ask_eom(struct gac_content_run *cr)
 {
 	struct ga_ev_eom *ev = &cr->ev.eom;
 
-	if (cr->replaced)
+	if (cr->replaced) {
+		if (!wire_text(cr->rewritten)) {
+			gac_log(GA_WARN, "core", "GA-HOOK-BODY", "what modules made of the body of a "
+			    "message has other line ends than CRLF: it is not accepted");
+			return GA_TEMPFAIL;
+		}
 		gac_content_replace(cr->inner.content, ga_body_ref(cr->rewritten));
+	}
 	ev->t = cr->inner.txn;
-	ev->size = cr->inner.txn->body->size;
 	ev->nrcpt = (unsigned)cr->inner.txn->nrcpts;
 	cr->stage = STAGE_DONE;
 	return ga_run_hook(&cr->inner, GA_HOOK_eom, ev);
@@ -183,6 +262,7 @@ content_run_free(struct gac_content_run *cr)
 	gac_txn_private(cr->inner.txn)->content_run = NULL;
 	ga_content_free(cr->inner.content);
 	ga_body_unref(cr->rewritten);
+	forget_edits(cr);
 	free(cr);
 }
 

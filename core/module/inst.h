@@ -69,6 +69,7 @@ struct gac_hook {
 	const char *name;
 	enum gac_hook_class class;
 	size_t offset;			/* in struct ga_hooks */
+	unsigned verdicts;		/* bits 1 << GA_...: what may be answered besides PASS */
 };
 extern const struct gac_hook gac_hooks[GA_HOOK_COUNT_];
 

@@ -12,10 +12,30 @@
 
 #include "module/inst.h"
 
-#define GA_DECIDE(n, ev) [GA_HOOK_##n] = { #n, GAC_DECIDE, offsetof(struct ga_hooks, n) },
-#define GA_SHAPE(n, ev)  [GA_HOOK_##n] = { #n, GAC_SHAPE, offsetof(struct ga_hooks, n) },
-#define GA_PERMIT(n, ev) [GA_HOOK_##n] = { #n, GAC_PERMIT, offsetof(struct ga_hooks, n) },
-#define GA_WATCH(n, ev)  [GA_HOOK_##n] = { #n, GAC_WATCH, offsetof(struct ga_hooks, n) },
+#define V(verdict) (1u << GA_##verdict)
+#define REFUSE (V(TEMPFAIL) | V(REJECT))
+
+/* As ga_hook.h says at each event. */
+enum {
+	MAY_connect = V(ACCEPT) | REFUSE | V(CLOSE),
+	MAY_helo = V(ACCEPT) | REFUSE | V(CLOSE),
+	MAY_mail = V(ACCEPT) | REFUSE | V(CLOSE) | V(DISCARD) | V(HOLD),
+	MAY_rcpt = V(ACCEPT) | REFUSE | V(CLOSE) | V(DISCARD) | V(HOLD),
+	MAY_header = REFUSE | V(CLOSE) | V(DISCARD) | V(HOLD),
+	MAY_body = REFUSE | V(CLOSE) | V(DISCARD) | V(HOLD),
+	MAY_eom = REFUSE | V(CLOSE) | V(DISCARD) | V(HOLD),
+	MAY_queue_commit = V(ACCEPT) | REFUSE | V(DISCARD) | V(HOLD),
+	MAY_schedule = V(HOLD),
+	MAY_route = V(ACCEPT) | REFUSE,
+	MAY_acquire = V(HOLD),
+	MAY_outgoing = REFUSE
+};
+
+#define ASKED(n, class) [GA_HOOK_##n] = { #n, class, offsetof(struct ga_hooks, n), MAY_##n },
+#define GA_DECIDE(n, ev) ASKED(n, GAC_DECIDE)
+#define GA_SHAPE(n, ev)  ASKED(n, GAC_SHAPE)
+#define GA_PERMIT(n, ev) ASKED(n, GAC_PERMIT)
+#define GA_WATCH(n, ev)  [GA_HOOK_##n] = { #n, GAC_WATCH, offsetof(struct ga_hooks, n), 0 },
 const struct gac_hook gac_hooks[GA_HOOK_COUNT_] = {
 #include <greenarrow/ga_hook.def>
 };

@@ -19,6 +19,14 @@
 #include "module/call.h"
 #include "module/log.h"
 
+static bool
+allowed(const struct ga_call *call, enum ga_verdict verdict)
+{
+	return verdict == GA_PASS || (verdict < GA_SUSPENDED_ &&
+	    (gac_hooks[call->hook].verdicts & 1u << verdict) != 0);
+}
+
+/* ACCEPT is a declaration that what a broken module says does not matter: for any hook. */
 static enum ga_verdict
 on_failure(const struct ga_call *call)
 {
@@ -26,7 +34,21 @@ on_failure(const struct ga_call *call)
 
 	if (gac_hooks[call->hook].class == GAC_PERMIT)
 		return GA_HOLD;
-	return declared == GA_PASS ? GA_TEMPFAIL : declared;
+	if (declared == GA_PASS || (declared != GA_ACCEPT && !allowed(call, declared)))
+		return GA_TEMPFAIL;
+	return declared;
+}
+
+/* What the module said, or what it means that it said nothing or something impossible. */
+static enum ga_verdict
+judge(const struct ga_call *call, enum ga_verdict verdict)
+{
+	if (allowed(call, verdict))
+		return verdict;
+	if (verdict != GA_FAILED_)
+		gac_log(GA_WARN, ga_inst_name(call->step->inst), "GA-HOOK-VERDICT",
+		    "%s: %u is no answer to this hook", gac_hooks[call->hook].name, (unsigned)verdict);
+	return on_failure(call);
 }
 
 static void
@@ -95,12 +117,14 @@ walk(struct ga_call *call, enum ga_verdict *out)
 	const struct ga_step *first = ga_settings_plan(call->run->settings)->hooks[call->hook];
 
 	for (; call->step->fn.any != NULL; call->step++) {
-		enum ga_verdict verdict = call_step(call);
+		enum ga_verdict verdict;
 
+		if (!gac_content_refresh(call))
+			break;
+		verdict = call_step(call);
 		if (verdict == GA_SUSPENDED_ && call->suspended)
 			return false;
-		if (verdict >= GA_SUSPENDED_)
-			verdict = on_failure(call);
+		verdict = judge(call, verdict);
 		if (ends_chain(call, verdict)) {
 			if (gac_hooks[call->hook].class == GAC_PERMIT)
 				give_back(call, first, call->step);
@@ -117,8 +141,7 @@ gac_call_continue(struct ga_call *call, enum ga_verdict verdict)
 {
 	if (verdict == GA_SUSPENDED_ && call->suspended)
 		return;
-	if (verdict >= GA_SUSPENDED_)
-		verdict = on_failure(call);
+	verdict = judge(call, verdict);
 	if (!ends_chain(call, verdict)) {
 		call->step++;
 		if (!walk(call, &verdict))

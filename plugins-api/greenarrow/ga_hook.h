@@ -10,6 +10,9 @@
  *            what was granted is given back, last first, when one holds
  *   watch    returns nothing; every module is told; may not suspend
  *
+ * An answer that the event's comment does not list is a failure of the module, and
+ * its on_failure is taken instead (ga_module.h).
+ *
  * A hook runs on the home loop of the object it is about.  Everything in an
  * event is borrowed.  Structs only ever grow at their end.
  */
@@ -63,7 +66,8 @@ struct ga_ev_tls {
 	struct ga_str version, cipher, peer_name;
 	bool verified;
 };
-/* MAIL FROM.  ACCEPT TEMPFAIL REJECT DISCARD. */
+/* MAIL FROM.  ACCEPT TEMPFAIL REJECT DISCARD HOLD CLOSE; the middle two are about
+ * the message that will come. */
 struct ga_ev_mail {
 	struct ga_session *s;
 	struct ga_txn *t;
@@ -72,7 +76,8 @@ struct ga_ev_mail {
 	size_t nparam;
 };
 /* RCPT TO, after the relay check allowed or refused it (relayed says which).
- * ACCEPT takes a recipient that would be refused; TEMPFAIL REJECT DISCARD. */
+ * ACCEPT takes a recipient that would be refused; TEMPFAIL REJECT CLOSE; DISCARD is
+ * about this recipient, HOLD about the whole message. */
 struct ga_ev_rcpt {
 	struct ga_session *s;
 	struct ga_txn *t;
@@ -82,18 +87,22 @@ struct ga_ev_rcpt {
 	bool relayed;		/* would be accepted without any module */
 };
 /* One header field, in order, after the end of data.  ga_header_set(),
- * ga_header_drop().  TEMPFAIL REJECT DISCARD HOLD. */
+ * ga_header_drop(): a field that was dropped is not shown to the modules behind.
+ * TEMPFAIL REJECT DISCARD HOLD CLOSE. */
 struct ga_ev_header {
 	struct ga_txn *t;
 	struct ga_str name, value;	/* value unfolded, without the leading blank */
-	unsigned index;
+	unsigned index;			/* from the top, of what is not dropped */
 };
-/* The body below the header, piece by piece.  ga_body_replace(). */
+/* The body below the header, piece by piece; a piece may end within a line.
+ * ga_body_replace(): with nothing, the piece is not shown to the modules behind.
+ * TEMPFAIL REJECT DISCARD HOLD CLOSE. */
 struct ga_ev_body { struct ga_txn *t; struct ga_str chunk; uint64_t offset; };
 /* The message is complete: headers and body can be read and edited
- * (ga_header_*, ga_body_*).  TEMPFAIL REJECT DISCARD HOLD. */
+ * (ga_header_*, ga_body_*); size counts what was edited before this module was asked.
+ * TEMPFAIL REJECT DISCARD HOLD CLOSE. */
 struct ga_ev_eom { struct ga_txn *t; uint64_t size; unsigned nrcpt; };
-/* About to go on stable storage.  TEMPFAIL REJECT DISCARD HOLD. */
+/* About to go on stable storage.  ACCEPT TEMPFAIL REJECT DISCARD HOLD. */
 struct ga_ev_commit { struct ga_txn *t; uint32_t message_id; };
 /* It is on stable storage. */
 struct ga_ev_queued {
@@ -103,7 +112,8 @@ struct ga_ev_queued {
 	unsigned nrcpt;
 };
 
-/* A deferred envelope gets its next attempt's time; ga_schedule_set(). */
+/* A deferred envelope gets its next attempt's time; ga_schedule_set().  HOLD: none
+ * before its lifetime ends.  After a failure of the module: the proposed time. */
 struct ga_ev_schedule {
 	struct ga_str sender, recipient, domain;
 	uint64_t envelope_id;
@@ -192,8 +202,9 @@ GA_EXPORT bool ga_header_drop_at(struct ga_call *, size_t i);
 /* Before field `at`; at >= count (or -1): below the last one. */
 GA_EXPORT bool ga_header_add(struct ga_call *, struct ga_str name,
     struct ga_str value, long at);
-/* In body: what goes on instead of this chunk.  In eom, outgoing: the whole body
- * (CRLF line ends, without dot-stuffing). */
+/* In body: what goes on instead of this chunk; the last call counts.  In eom, outgoing:
+ * the whole body (CRLF line ends, without dot-stuffing).  No NUL; a message whose body
+ * has other line ends after all body hooks is answered with TEMPFAIL. */
 GA_EXPORT bool ga_body_replace(struct ga_call *, struct ga_str chunk);
 GA_EXPORT bool ga_body_replace_all(struct ga_call *, struct ga_str body);
 /* eom, outgoing: the complete message as it stands now, edits included, read
