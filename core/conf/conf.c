@@ -197,6 +197,17 @@ const struct gac_pos *gac_conf_module_pos(const struct gac_conf *conf, size_t i)
 	return &conf->modules[i + 1]->pos;
 }
 
+bool gac_conf_directive_pos(const struct gac_conf *conf, size_t i, const char *directive,
+    struct gac_pos *pos)
+{
+	const struct gac_decl *d = gac_decl_find(conf, conf->modules[i + 1]->name, directive);
+	const struct gac_setting *s = d != NULL ? gac_lookup(conf, d, NULL, 0) : NULL;
+
+	if (s != NULL)
+		*pos = s->last->name.pos;
+	return s != NULL;
+}
+
 const char *gac_conf_run_directory(struct ga_pool *pool, const char *file)
 {
 	struct ga_diag *diag = gac_diag_new();

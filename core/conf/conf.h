@@ -48,5 +48,8 @@ const struct gac_manifest *gac_conf_manifest(const struct gac_conf *, size_t i);
 const char *gac_conf_module_name(const struct gac_conf *, size_t i);
 /* Where its load_module line is: for messages of the loader. */
 const struct gac_pos *gac_conf_module_pos(const struct gac_conf *, size_t i);
+/* Where the value of a module's directive in the general block is written (of a list
+ * its last statement); false: nowhere. */
+bool gac_conf_directive_pos(const struct gac_conf *, size_t i, const char *directive, struct gac_pos *);
 
 #endif

@@ -214,6 +214,19 @@ general_conf(const struct gac_generation *g, unsigned i)
 	return ga_settings_conf(ga_snapshot_general(g->snapshot), g->codes[i]->desc.head.name);
 }
 
+struct checked {
+	const struct gac_conf *conf;
+	unsigned module;
+};
+
+static bool
+locate(void *arg, const char *directive, struct gac_pos *pos)
+{
+	const struct checked *of = arg;
+
+	return gac_conf_directive_pos(of->conf, of->module, directive, pos);
+}
+
 void
 gac_generation_check(struct ga_snapshot *snapshot, struct ga_diag *diag)
 {
@@ -221,14 +234,14 @@ gac_generation_check(struct ga_snapshot *snapshot, struct ga_diag *diag)
 
 	for (unsigned i = 0; i < g->n; i++) {
 		const struct ga_module *desc = &g->codes[i]->desc;
+		struct checked of = { gac_snapshot_conf(snapshot), i };
 
 		if (desc->check == NULL)
 			continue;
-		gac_diag_scope(diag, NULL, NULL, gac_conf_module_pos(gac_snapshot_conf(snapshot), i),
-		    desc->head.name);
+		gac_diag_scope(diag, locate, &of, gac_conf_module_pos(of.conf, i), desc->head.name);
 		gac_snapshot_coming(snapshot);
 		if (!desc->check(general_conf(g, i), diag) && gac_diag_errors(diag) == 0)
-			ga_diag_error(diag, "", "module %s refuses this configuration", desc->head.name);
+			ga_diag_error(diag, NULL, "it refuses this configuration");
 		gac_snapshot_coming(NULL);
 		gac_diag_scope(diag, NULL, NULL, NULL, NULL);
 	}

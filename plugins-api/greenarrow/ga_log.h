@@ -29,7 +29,8 @@ GA_EXPORT void ga_call_log(struct ga_call *, enum ga_level, const char *tag,
 /* True when a line of this level would be written: guards costly arguments. */
 GA_EXPORT bool ga_log_wanted(struct ga_inst *, enum ga_level);
 
-/* Where a configuration problem is; the core adds file:line:column. */
+/* Where a configuration problem is; the core adds file:line:column of the directive as
+ * the general block has it, or of load_module (also when directive is NULL). */
 struct ga_diag;
 GA_EXPORT void ga_diag_error(struct ga_diag *, const char *directive,
     const char *fmt, ...) GA_PRINTF(3, 4);

@@ -8,7 +8,8 @@
  * by reload() instead: for those that own what must not stop (queue, spool,
  * listeners, connections).
  *
- *   check   pure; also run by greenarrow_config validate in a child process
+ *   check   pure; gets the directives as the general block has them, for what their
+ *           columns cannot say; also run by greenarrow_config validate in a child process
  *   init    main thread, before loops run (at a reload: main loop); privileges
  *           are dropped already, but ports below 1024 can be bound; false = refuse
  *           this configuration, after a line in the log that says why
@@ -75,7 +76,8 @@ struct ga_module {
 	bool (*reload)(struct ga_inst *, const void *conf);
 	void (*reloaded)(struct ga_inst *, struct ga_worker *);
 
-	/* the object is going away; its state is freed after this returns */
+	/* The object is going away; its state is freed after this returns.  Once for each
+	 * object whose state the module has asked for with ga_call_state(). */
 	void (*session_end)(struct ga_inst *, struct ga_session *, void *state, enum ga_end);
 	void (*txn_end)(struct ga_inst *, struct ga_txn *, void *state, enum ga_end);
 };
