@@ -230,24 +230,43 @@ schedule_answered(struct ga_run *run, enum ga_verdict verdict, void *arg)
 	wait_until_next(a, within_life(a, next > now ? next - now : 0));
 }
 
+static uint64_t
+proposed_wait_ms(const struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+	const struct q_envelope *e = q_envelope(l, a->envelope);
+
+	return within_life(a, q_next_wait_ms(l, a->request.route->settings, e->attempts,
+	    q_message(l, e->message)->accepted_ms));
+}
+
+static const struct ga_envelope *
+stored_envelope(const struct q_attempt *a)
+{
+	const struct ga_message *m = a->ticket.message;
+
+	for (uint32_t i = 0; m != NULL && i < m->nenvelopes; i++)
+		if (m->envelopes[i].index == q_envelope(a->loop, a->envelope)->index)
+			return &m->envelopes[i];
+	return NULL;
+}
+
 static void
-schedule(struct q_attempt *a)
+ask_schedule(struct q_attempt *a)
 {
 	struct q_loop *l = a->loop;
 	const struct q_envelope *e = q_envelope(l, a->envelope);
 	const struct q_message *m = q_message(l, e->message);
+	const struct ga_envelope *stored = stored_envelope(a);
 	const struct ga_settings *settings = a->request.route->settings;
-	uint64_t wait = within_life(a, q_next_wait_ms(l, settings, e->attempts, m->accepted_ms));
 	enum ga_verdict verdict;
 
-	if (!GA_WANTED(ga_settings_plan(settings), schedule)) {
-		wait_until_next(a, wait);
-		return;
-	}
-	a->schedule = (struct ga_ev_schedule){ .sender = q_name_text(l, m->sender),
+	a->schedule = (struct ga_ev_schedule){
+		.sender = a->ticket.message != NULL ? a->ticket.message->sender : (struct ga_str){ "", 0 },
+		.recipient = stored != NULL ? stored->recipient : (struct ga_str){ "", 0 },
 		.domain = q_name_text(l, e->domain), .envelope_id = envelope_id(l, a->envelope),
 		.attempts = e->attempts, .accepted_ms = m->accepted_ms,
-		.next_ms = q_wall_ms(l) + wait, .expires_ms = expires_ms(a) };
+		.next_ms = q_wall_ms(l) + proposed_wait_ms(a), .expires_ms = expires_ms(a) };
 	a->run = (struct ga_run){ .worker = l->worker, .settings = settings,
 		.object_id = a->schedule.envelope_id, .done = schedule_answered, .arg = a };
 	verdict = ga_run_hook(&a->run, GA_HOOK_schedule, &a->schedule);
@@ -268,6 +287,36 @@ q_attempts_stop(struct q_loop *l)
 			continue;
 		ga_run_cancel(&a->run, GA_WHY_DRAIN);
 		schedule_answered(&a->run, GA_PASS, a);
+	}
+}
+
+static void
+read_back(struct ga_worker *w, struct ga_spool_read *read)
+{
+	struct q_attempt *a = read->arg;
+
+	(void)w;
+	a->ticket.message = read->message;	/* NULL: the module is asked without addresses */
+	ask_schedule(a);
+}
+
+/* The table has neither the sender nor the recipient: they are read back for a hook that wants them. */
+static void
+schedule(struct q_attempt *a)
+{
+	const struct ga_settings *settings = a->request.route->settings;
+
+	if (!GA_WANTED(ga_settings_plan(settings), schedule)) {
+		wait_until_next(a, proposed_wait_ms(a));
+	} else if (stored_envelope(a) != NULL) {
+		ask_schedule(a);
+	} else {
+		if (a->ticket.message != NULL)
+			ga_message_unref(a->ticket.message);
+		a->ticket.message = NULL;
+		a->read = (struct ga_spool_read){ .seq = q_message(a->loop,
+		    q_envelope(a->loop, a->envelope)->message)->seq, .cb = read_back, .arg = a };
+		q_spool->read(a->loop->worker, &a->read);
 	}
 }
 
