@@ -12,51 +12,102 @@ import time
 
 import pytest
 
-from gatest import arrivals, corpus, daemon, need, smtp
+from gatest import arrivals, corpus, daemon, need, ports, smtp
 from gatest.badsink import Default, Each
 
 SOURCE = corpus.SOURCE_ROOT / "tests/e2e/modules/every_hook.c"
+WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Werror")
 
 
-@pytest.fixture(scope="session")
-def module(tmp_path_factory):
-    """every_hook.so, compiled as a user would: with nothing but the installed tree."""
-    folder = tmp_path_factory.mktemp("module")
-    os.chmod(folder, 0o755)
-    library = folder / "every_hook.so"
+def compiled(library, source):
+    """A module compiled as a user would: with nothing but the installed tree."""
     path = next(daemon.prefix().glob("lib*/**/pkgconfig"))
     flags = subprocess.run([need.program("pkg-config", "pkgconf"), "--cflags", "greenarrow"], capture_output=True, text=True, check=True,
                            env={**os.environ, "PKG_CONFIG_PATH": str(path)}).stdout.split()
-    subprocess.run([need.program("cc", "gcc"), "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared", *flags, "-o", str(library), str(SOURCE)], check=True)
-    os.chmod(library, 0o755)
+    subprocess.run([need.program("cc", "gcc"), *WARNINGS, "-O1", "-fPIC", "-shared", *flags, "-o", str(library), str(source)], check=True)
+    library.chmod(0o755)
     return library
 
 
-class Hooked:
-    """A daemon with the module; `trace` waits for lines of its trace."""
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder that the daemon may read, whoever it runs as."""
+    folder = tmp_path_factory.mktemp("module")
+    folder.chmod(0o755)
+    return folder
 
-    def __init__(self, greenarrow, module, general="", **arguments):
-        modules = [*daemon.present_modules(), module]
-        self.server = greenarrow(start=False, modules=modules, general="every_hook_trace every_hook.trace\n" + general, **arguments)
-        self.path = self.server.folder / "control" / "every_hook.trace"
+
+@pytest.fixture(scope="session")
+def module(folder):
+    return compiled(folder / "every_hook.so", SOURCE)
+
+
+@pytest.fixture(scope="session")
+def other_module(folder):
+    """A second author's: the same under another name, whose failures mean REJECT."""
+    source = folder / "other_hook.c"
+    source.write_text(SOURCE.read_text().replace("every_hook", "other_hook").replace("EVERY_HOOK", "OTHER_HOOK")
+                      .replace(".on_failure = GA_TEMPFAIL", ".on_failure = GA_REJECT"))
+    return compiled(folder / "other_hook.so", source)
+
+
+class Hooked:
+    """A daemon with the module; `trace` waits for lines of its trace.
+
+    `services`: further smtp_services, name -> settings; `address[name]` is where each listens.
+    """
+
+    def __init__(self, greenarrow, *modules, general="", services=None, top="", **arguments):
+        self.address = {}
+        for name, text in (services or {}).items():
+            self.address[name] = ("127.0.0.1", ports.free_port())
+            top += daemon.block(f"smtp_service {name}", f"listen 127.0.0.1:{self.address[name][1]}\n{text}")
+        for one in modules:
+            general += f"\n{one.stem}_trace {one.stem}.trace"
+        self.server = greenarrow(start=False, modules=[*daemon.present_modules(), *modules], general=general, top=top, **arguments)
+        self.path = self.server.folder / "control" / f"{modules[0].stem}.trace"
         self.server.start()
 
-    def lines(self, hook):
-        text = self.path.read_text(errors="replace")
+    def client(self, service=None):
+        return smtp.Smtp(self.address[service]) if service else self.server.client()
+
+    def submit(self, service, wire=None, **arguments):
+        return smtp.submit(self.address[service], wire or corpus.simple(), **arguments)
+
+    def reload(self, **arguments):
+        self.server.change(**arguments)
+        done = self.server.run("greenarrow_config", "reload")
+        assert done.returncode == 0, done.stderr
+
+    def lines(self, hook, path=None):
+        text = (path or self.path).read_text(errors="replace")
         return [line for line in text.splitlines() if line.split(" ")[0] == hook]
 
-    def trace(self, hook, count=1, timeout=20):
-        """The fields of the first COUNT lines of HOOK, each as a dict; a field without = is under its place."""
+    def trace(self, hook, count=1, timeout=20, of=None):
+        """The fields of the first COUNT lines of HOOK (or more), each as a dict."""
+        path = self.path.with_name(f"{of}.trace") if of else self.path
         end = time.monotonic() + timeout
-        while len(found := self.lines(hook)) < count:
-            assert time.monotonic() < end, f"{len(found)} of {count} lines of {hook}:\n{self.path.read_text()}\n{self.server.tail()}"
+        while len(found := self.lines(hook, path)) < count:
+            assert time.monotonic() < end, f"{len(found)} of {count} lines of {hook}:\n{path.read_text()}\n{self.server.tail()}"
             time.sleep(0.05)
         return [dict(re.findall(r"(\w+)=((?:(?! \w+=).)*)", line)) for line in found]
+
+    def only(self, sink, subject):
+        """Sends one more message by the first service and sees that nothing but it arrives, then or before."""
+        self.server.submit(corpus.simple(subject))
+        sink.wait_messages(1)
+        assert [subject.encode() in message.wire for message in sink.messages] == [True], sink.messages
 
 
 @pytest.fixture
 def hooked(greenarrow, module):
     return lambda **arguments: Hooked(greenarrow, module, **arguments)
+
+
+@pytest.fixture
+def both(greenarrow, module, other_module):
+    """every_hook first, other_hook second."""
+    return lambda **arguments: Hooked(greenarrow, module, other_module, **arguments)
 
 
 # Inbound.
@@ -70,13 +121,38 @@ def test_hooks_of_a_session_see_it_in_order_and_share_its_memory(hooked, sink):
         assert client.cmd("QUIT").code == 221
     sink.wait_messages(1)
     end = one.trace("session_end", 2)[1]         # the first was the look whether the daemon answers
-    assert one.trace("connect")[0]["service"] == "smtp" and one.trace("connect")[0]["peer"] == "127.0.0.1"
+    assert one.trace("connect")[0] == {"call": "1", "peer": "127.0.0.1", "local": "%s:%d" % one.server.address, "service": "smtp", "tls": "0"}
     assert one.trace("helo")[0] == {"call": "2", "name": "client.example", "esmtp": "1"}
-    assert one.trace("mail")[0] == {"call": "3", "from": "a@sender.example", "params": "2"}
+    assert one.trace("mail")[0] == {"call": "3", "from": "a@sender.example", "params": "BODY:8BITMIME,SIZE:1000"}
     assert [t["to"] for t in one.trace("rcpt", 2)] == ["b@receiver.example", "c@receiver.example"]
     assert one.trace("rcpt", 2)[0]["domain"] == "receiver.example" and one.trace("rcpt")[0]["relayed"] == "1"
     assert end["calls"] == "5", "one memory a session, kept from hook to hook"
     assert one.trace("txn_end")[0]["rcpts"] == "2" and len(one.lines("txn_end")) == 1 and len(one.lines("session_end")) == 2
+
+
+def test_each_session_and_each_transaction_ends_once_however_it_ends(hooked, sink):
+    one = hooked(route=sink)
+    with one.client() as client:
+        client.ehlo()
+        client.envelope()
+        assert client.data(corpus.simple()).code == 250       # done
+        client.envelope()
+        client.cmd("RSET")                                    # aborted
+        client.envelope()
+        client.ehlo()                                         # aborted
+        client.envelope()                                     # aborted: the client goes
+    one.trace("session_end", 2)
+    time.sleep(0.3)
+    assert [t["end"] for t in one.trace("txn_end", 4)] == ["0", "1", "1", "1"]
+    assert len(one.lines("session_end")) == 2
+
+
+def test_tls_is_told_when_it_was_established(hooked, sink, certificate):
+    one = hooked(route=sink, service=f"tls_certificate_files {certificate[0]}, {certificate[1]}")
+    assert smtp.submit(one.server.address, corpus.simple(), tls=True).code == 250
+    told = one.trace("tls")
+    assert len(told) == 1 and told[0]["version"].startswith("TLS1.") and told[0]["cipher"] and told[0]["verified"] == "0"
+    assert [t["call"] for t in one.trace("helo", 2)] == ["2", "4"] and told[0]["call"] == "3"
 
 
 def test_a_message_that_is_queued_is_told_with_its_id_and_size(hooked, sink):
@@ -88,65 +164,140 @@ def test_a_message_that_is_queued_is_told_with_its_id_and_size(hooked, sink):
     assert queued["id"] in str(reply) and one.trace("queue_commit")[0]["id"] == queued["id"]
 
 
-@pytest.mark.parametrize("hook,said", [("helo", "EHLO x"), ("mail", "MAIL FROM:<a@sender.example>"), ("rcpt", "RCPT TO:<b@receiver.example>")])
-@pytest.mark.parametrize("verdict,code,enhanced", [("reject", 554, "5.7.1"), ("tempfail", 450, "4.7.1")])
-def test_a_refusal_is_told_to_the_client_in_the_modules_words(hooked, sink, hook, said, verdict, code, enhanced):
-    one = hooked(route=sink, service=f'every_hook_answer {hook} {verdict} {code} {enhanced} not from you "or anybody"')
-    with one.server.client() as client:
-        if hook != "helo":
-            assert client.ehlo().code == 250
-        if hook == "rcpt":
-            assert client.cmd("MAIL FROM:<a@sender.example>").code == 250
-        reply = client.cmd(said)
-        assert (reply.code, reply.enhanced) == (code, enhanced) and "not from you or anybody" in str(reply), reply
-        assert client.cmd("NOOP").code == 250
+REFUSALS = {"reject": (554, "5.7.13"), "tempfail": (450, "4.7.13")}
+CONTENT = ("header", "body", "eom", "queue_commit")
 
 
-@pytest.mark.parametrize("verdict,code", [("reject", 554), ("tempfail", 421), ("close", 421)])
-def test_a_refused_connection_gets_its_answer_instead_of_the_banner(hooked, sink, verdict, code):
-    one = hooked(route=sink)
-    one.server.change(service=f"every_hook_answer connect {verdict} {code} {code // 100}.7.1 go away")
-    assert one.server.run("greenarrow_config", "reload").returncode == 0
-    end = time.monotonic() + 10
-    while True:
-        with pytest.raises((AssertionError, smtp.Disconnected)):
-            with one.server.client() as client:
-                assert client.ehlo().code != 250
-        with socket.create_connection(one.server.address, timeout=10) as raw:
-            banner = raw.recv(1000)
-        if banner.startswith(str(code).encode()):
-            break
-        assert time.monotonic() < end, banner
-    assert b"go away" in banner
+def step(client, hook):
+    """The reply to the command that HOOK is asked about."""
+    if hook == "helo":
+        return client.ehlo()
+    assert client.ehlo().code == 250
+    reply = client.cmd("MAIL FROM:<a@sender.example>")
+    if hook != "mail":
+        assert reply.code == 250, reply
+        reply = client.cmd("RCPT TO:<b@receiver.example>")
+    if hook not in ("mail", "rcpt"):
+        assert reply.code == 250, reply
+        reply = client.data(corpus.simple())
+    return reply
 
 
-@pytest.mark.parametrize("hook", ["header", "body", "eom", "queue_commit"])
-@pytest.mark.parametrize("verdict,code,enhanced", [("reject", 554, "5.6.0"), ("tempfail", 451, "4.6.0")])
-def test_a_message_refused_at_its_end_is_refused_in_the_modules_words(hooked, sink, hook, verdict, code, enhanced):
-    one = hooked(route=sink, service=f"every_hook_answer {hook} {verdict} {code} {enhanced} such content")
-    reply = smtp.submit(one.server.address, corpus.simple())
-    assert (reply.code, reply.enhanced) == (code, enhanced) and "such content" in str(reply)
-    time.sleep(0.5)
-    assert not sink.sessions and one.server.queue()["envelopes"] == 0
+def banner(address):
+    with socket.create_connection(address, timeout=20) as raw:
+        raw.shutdown(socket.SHUT_WR)        # or it would be waited for
+        said = b""
+        while more := raw.recv(1000):
+            said += more
+            if said.startswith(b"220"):
+                break
+    return said.decode()
 
 
-@pytest.mark.parametrize("hook", ["mail", "rcpt", "header", "eom", "queue_commit"])
-def test_what_is_discarded_is_answered_with_250_and_goes_nowhere(hooked, sink, hook):
-    one = hooked(route=sink, service=f"every_hook_answer {hook} discard")
-    assert smtp.submit(one.server.address, corpus.simple()).code == 250
-    time.sleep(0.5)
-    assert not sink.sessions and one.server.queue()["envelopes"] == 0
+def test_a_refusal_is_told_to_the_client_in_the_modules_words(hooked, sink):
+    asked = [(hook, verdict) for hook in ("helo", "mail", "rcpt", *CONTENT) for verdict in REFUSALS]
+    one = hooked(route=sink, services={f"{hook}-{verdict}": f'every_hook_answer {hook} {verdict} {REFUSALS[verdict][0]} {REFUSALS[verdict][1]} not from you "or anybody"'
+                                       for hook, verdict in asked})
+    for hook, verdict in asked:
+        with one.client(f"{hook}-{verdict}") as client:
+            reply = step(client, hook)
+            assert (reply.code, reply.enhanced) == REFUSALS[verdict] and reply.text.endswith(" not from you or anybody"), (hook, reply)
+            assert client.cmd("NOOP").code == 250, "the session goes on"
+    one.only(sink, "the only one")
+    assert one.server.queue()["accepted_total"] == 1
 
 
-@pytest.mark.parametrize("hook", ["header", "eom", "queue_commit"])
-def test_what_is_held_is_kept_and_not_delivered(hooked, sink, hook):
-    one = hooked(route=sink, service=f"every_hook_answer {hook} hold")
-    assert smtp.submit(one.server.address, corpus.simple()).code == 250
-    time.sleep(0.5)
-    assert one.server.queue()["envelopes"] == 1 and not sink.sessions
+def test_a_refused_connection_gets_its_answer_instead_of_the_banner(hooked, sink):
+    one = hooked(route=sink, services={"reject": "every_hook_answer connect reject 554 5.7.1 go away", "tempfail": "every_hook_answer connect tempfail 421 4.7.1 go away",
+                                       "close": "every_hook_answer connect close 421 4.7.1 go away", "accept": "every_hook_answer connect accept"})
+    assert banner(one.address["reject"]) == "554 5.7.1 go away\r\n"
+    assert banner(one.address["tempfail"]) == banner(one.address["close"]) == "421 4.7.1 go away\r\n"
+    assert banner(one.address["accept"]).startswith("220 ")
+
+
+def test_a_module_that_closes_ends_the_session_with_its_words_or_421(hooked, sink):
+    hooks = ("helo", "mail", "rcpt", "header", "body", "eom")
+    one = hooked(route=sink, services={f"{hook}-{words}": f"every_hook_answer {hook} close {words.replace('-', ' ')}" for hook in hooks for words in ("", "421-4.3.2-enough")})
+    for hook in hooks:
+        for words in ("", "421-4.3.2-enough"):
+            with one.client(f"{hook}-{words}") as client:
+                reply = step(client, hook)
+                assert reply.code == 421 and (not words or (reply.enhanced, reply.text) == ("4.3.2", "4.3.2 enough")), (hook, reply)
+                client.sock.shutdown(socket.SHUT_WR)
+                with pytest.raises(smtp.Disconnected):
+                    client.reply()
+    one.only(sink, "the only one")
+
+
+def test_a_refusal_without_words_has_a_default_and_a_code_of_the_other_class_is_not_told(hooked, sink):
+    one = hooked(route=sink, services={"none": "every_hook_answer mail reject", "wrong": "every_hook_answer mail reject 250 2.0.0 all is well",
+                                       "later": "every_hook_answer eom tempfail"})
+    with one.client("none") as client:
+        assert step(client, "mail").code // 100 == 5
+    with one.client("wrong") as client:
+        reply = step(client, "mail")
+        assert reply.code // 100 == 5 and reply.enhanced.startswith("5.")
+    with one.client("later") as client:
+        assert step(client, "eom").code // 100 == 4
+
+
+def test_what_is_discarded_is_answered_with_250_and_goes_nowhere(hooked, sink):
+    hooks = ("mail", "rcpt", *CONTENT)
+    one = hooked(route=sink, services={hook: f"every_hook_answer {hook} discard" for hook in hooks})
+    for hook in hooks:
+        assert one.submit(hook).code == 250, hook
+        assert one.submit(hook, corpus.simple(body="x" * 70 + "\r\n") + (b"y" * 70 + b"\r\n") * 5000).code == 250, hook
+    one.only(sink, "the only one")
+    assert one.server.queue()["accepted_total"] == 1
+
+
+def test_a_recipient_that_is_discarded_leaves_the_others(hooked, sink):
+    one = hooked(route=sink, service="every_hook_answer rcpt discard\nevery_hook_only gone@receiver.example")
+    one.server.submit(recipients=["gone@receiver.example", "kept@receiver.example"])
+    assert sink.wait_messages(1)[0].recipients == ["kept@receiver.example"]
+    assert one.trace("message_queued")[0]["nrcpt"] == "1" and one.server.wait_queue(success_total=1)["envelopes"] == 0
+
+
+def test_what_is_held_is_kept_and_not_delivered(hooked, sink):
+    hooks = ("mail", "rcpt", *CONTENT)
+    one = hooked(route=sink, services={hook: f"every_hook_answer {hook} hold" for hook in hooks})
+    for hook in hooks:
+        assert one.submit(hook).code == 250, hook
+    one.only(sink, "the only one")
+    assert one.server.wait_queue(success_total=1)["envelopes"] == len(hooks)
     one.server.restart()
-    time.sleep(0.5)
-    assert one.server.queue()["envelopes"] == 1 and not sink.sessions, "also after a restart"
+    one.server.submit()
+    sink.wait_messages(2)
+    assert one.server.wait_queue(success_total=1)["envelopes"] == len(hooks), "also after a restart"
+
+
+def test_an_answer_that_a_hook_does_not_know_is_a_failure_of_the_module(hooked, sink):
+    wrong = {"connect": "discard", "helo": "hold", "header": "accept", "eom": "accept", "queue_commit": "close"}
+    one = hooked(route=sink, services={hook: f"every_hook_answer {hook} {verdict}" for hook, verdict in wrong.items()})
+    assert banner(one.address["connect"]).startswith("4")
+    for hook in [hook for hook in wrong if hook != "connect"]:
+        with one.client(hook) as client:
+            assert step(client, hook).code // 100 == 4, hook
+    for hook in wrong:
+        one.server.wait_log(f"{hook}: . is no answer to this hook")
+    one.only(sink, "the only one")
+
+
+def test_accept_ends_the_question_and_pass_leaves_it_to_the_next_module(both, sink):
+    hooks = ("helo", "mail", "rcpt", "queue_commit")
+    one = both(route=sink, services={f"{hook}-{verdict}": f"every_hook_answer {hook} {verdict}\nother_hook_answer {hook} reject" for hook in hooks for verdict in ("accept", "pass")})
+    for hook in hooks:
+        with one.client(f"{hook}-accept") as client:
+            assert step(client, hook).code == 250, hook
+        with one.client(f"{hook}-pass") as client:
+            assert step(client, hook).code // 100 == 5, hook
+
+
+def test_what_a_failure_means_is_the_modules_to_say(both, sink):
+    one = both(route=sink, services={"fails": "other_hook_answer mail fail", "late": "other_hook_answer mail never", "both": "every_hook_answer mail fail\nother_hook_answer mail fail"})
+    for service, class_ in (("fails", 5), ("late", 5), ("both", 4)):
+        with one.client(service) as client:
+            assert step(client, "mail").code // 100 == class_, service
 
 
 def test_a_recipient_that_would_be_refused_may_be_accepted(hooked, sink):
@@ -162,16 +313,69 @@ def test_a_recipient_may_be_redirected(hooked, sink):
     assert sink.wait_messages(1)[0].recipients == ["other@elsewhere.example"]
 
 
+EDITED = (b"Message-ID: <x@sender.example>\r\nX-Secret: yes\r\n of course\r\nSubject: the first\r\n\tfolded\r\nX-Kept:  two blanks \r\n\r\n"
+          b"some text\r\n.dot\r\n" + b"x" * 900 + b"\r\nlast line\r\n")
+
+
 def test_edits_of_header_and_body_arrive_and_nothing_else_changes(hooked, sink):
-    one = hooked(route=sink, service='every_hook_drop X-Secret\nevery_hook_set Subject "another one"\nevery_hook_upper yes\nevery_hook_add eom X-Added "by eom"')
-    wire = (b"Message-ID: <x@sender.example>\r\nX-Secret: yes\r\n of course\r\nSubject: the first\r\n folded\r\nX-Kept:  two blanks \r\n\r\n"
-            b"some text\r\n.dot\r\n" + b"x" * 900 + b"\r\nlast line\r\n")
-    one.server.submit(wire)
+    one = hooked(route=sink, service='every_hook_edit header drop X-Secret\nevery_hook_edit header set Subject "another one"\nevery_hook_edit body upper\n'
+                                     'every_hook_edit eom add X-Added "by eom"')
+    one.server.submit(EDITED)
+    arrivals.assert_same(sink.wait_messages(1)[0].wire, b"X-Added: by eom\r\nMessage-ID: <x@sender.example>\r\nSubject: another one\r\nX-Kept:  two blanks \r\n\r\n"
+                         b"SOME TEXT\r\n.DOT\r\n" + b"X" * 900 + b"\r\nLAST LINE\r\n")
+
+
+def test_a_header_field_is_shown_unfolded_and_its_folding_is_kept_when_nobody_edits_it(hooked, sink):
+    one = hooked(route=sink)
+    one.server.submit(EDITED)
+    arrivals.assert_same(sink.wait_messages(1)[0].wire, EDITED)
+    assert one.lines("header") == ["header 0 Message-ID: <x@sender.example>", "header 1 X-Secret: yes of course", "header 2 Subject: the first\tfolded",
+                                   "header 3 X-Kept:  two blanks "]
+
+
+def test_edits_in_eom_arrive_with_their_folding(hooked, sink):
+    one = hooked(route=sink, service='every_hook_edit eom drop x-secret\nevery_hook_edit eom set SUBJECT "another\\r\\n one"\nevery_hook_edit eom text "new\\r\\n.text\\r\\n"')
+    one.server.submit(EDITED)
+    arrivals.assert_same(sink.wait_messages(1)[0].wire, b"Message-ID: <x@sender.example>\r\nSubject: another\r\n one\r\nX-Kept:  two blanks \r\n\r\nnew\r\n.text\r\n")
+
+
+def test_each_module_sees_what_the_one_before_left(both, sink):
+    one = both(route=sink, service='every_hook_edit header drop X-Secret\nevery_hook_edit header set Subject "from the first"\nevery_hook_edit body upper\nother_hook_edit eom add X-Other "by the second"')
+    one.server.submit(EDITED)
     arrived = sink.wait_messages(1)[0].wire
-    expected = (b"X-Added: by eom\r\nMessage-ID: <x@sender.example>\r\nSubject: another one\r\nX-Kept:  two blanks \r\n\r\n"
-                b"SOME TEXT\r\n.DOT\r\n" + b"X" * 900 + b"\r\nLAST LINE\r\n")
-    arrivals.assert_same(arrived, expected)
-    assert "X-Secret: yes" in "\n".join(one.lines("header"))
+    assert b"\r\nSubject: from the first\r\n" in arrived and arrived.endswith(b"\r\nLAST LINE\r\n") and b"X-Other: by the second" in arrived
+    seen = one.lines("header", one.path.with_name("other_hook.trace"))
+    assert "header 1 Subject: from the first" in seen and not any("X-Secret" in line for line in seen)
+    assert one.trace("body", of="other_hook")[0]["begin"] == "SOME TEXT||.DOT||XXX"[:20]
+    first, second = one.trace("eom")[0], one.trace("eom", of="other_hook")[0]
+    assert first["size"] == first["read"] == second["size"] == second["read"]
+    assert int(first["size"]) == len(EDITED) - len(b"X-Secret: yes\r\n of course\r\n") - len(b"the first\r\n\tfolded") + len(b"from the first"), "the size after the edits"
+
+
+def test_a_module_cannot_put_a_bare_line_feed_into_a_message(hooked, sink):
+    one = hooked(route=sink, services={"body": 'every_hook_edit body text "line\\nnext\\r\\n"', "text": 'every_hook_edit eom text "line\\nnext\\r\\n"',
+                                       "field": 'every_hook_edit eom set Subject "one\\r\\nX-Injected: yes"'})
+    assert one.submit("body").code // 100 == 4, "no message that could never be sent is accepted"
+    one.server.wait_log("other line ends than CRLF")
+    for service in ("text", "field"):
+        assert one.submit(service).code == 250
+    assert [line for line in one.lines("refused")] == ["refused eom text", "refused eom set"]
+    for message in sink.wait_messages(2):
+        assert b"\nnext" not in message.wire and b"X-Injected" not in message.wire
+
+
+@pytest.mark.parametrize("octets", [1000, 700_000])
+def test_a_body_is_shown_piece_by_piece_and_whole(hooked, sink, octets):
+    wire = corpus.simple(body="".join(f"{n:08} {'x' * 60}\r\n" for n in range(octets // 71)))
+    one = hooked(route=sink, service="every_hook_edit body upper", everywhere="every_hook_edit outgoing add X-Out yes")
+    one.server.submit(wire)
+    head, _, body = wire.partition(b"\r\n\r\n")
+    arrived = sink.wait_messages(1)[0].wire.replace(b"X-Out: yes\r\n", b"", 1)
+    arrivals.assert_same(arrived, head + b"\r\n\r\n" + body.upper())
+    pieces = one.trace("body")
+    assert sum(int(piece["size"]) for piece in pieces) == len(body)
+    assert [int(piece["offset"]) for piece in pieces] == [sum(int(piece["size"]) for piece in pieces[:n]) for n in range(len(pieces))]
+    assert one.trace("eom")[0]["size"] == str(len(wire))
 
 
 @pytest.mark.parametrize("name", ["01-plain", "08-leading-dots", "20-big"])
@@ -199,38 +403,73 @@ def test_a_hook_that_thinks_stops_no_other_session_and_is_listed(hooked, sink):
     assert "nothing waits" in one.server.run("greenarrow", "waits").stdout
 
 
-@pytest.mark.parametrize("hook", ["connect", "mail", "eom", "queue_commit"])
-def test_a_hook_that_never_answers_is_ended_with_a_temporary_failure(hooked, sink, hook):
-    one = hooked(route=sink)
-    one.server.change(service=f"every_hook_answer {hook} never")
-    assert one.server.run("greenarrow_config", "reload").returncode == 0
-    time.sleep(0.3)
-    if hook == "connect":
-        with pytest.raises((AssertionError, smtp.Disconnected)):
-            smtp.submit(one.server.address, corpus.simple())
-    else:
-        with one.server.client() as client:
-            client.ehlo()
-            reply = client.cmd("MAIL FROM:<a@sender.example>")
-            if hook != "mail":
-                client.cmd("RCPT TO:<b@receiver.example>")
-                reply = client.data(corpus.simple())
-            assert reply.code // 100 == 4, reply
-            assert client.cmd("NOOP").code == 250
-    assert one.trace("cancelled")
-    assert not sink.sessions
+def test_a_hook_that_never_answers_is_ended_with_a_temporary_failure(hooked, sink):
+    hooks = ("connect", "helo", "mail", "rcpt", *CONTENT)
+    one = hooked(route=sink, services={hook: f"every_hook_answer {hook} never" for hook in hooks})
+    sessions, commands = {}, ["EHLO client.example", "MAIL FROM:<a@sender.example>", "RCPT TO:<b@receiver.example>", "DATA"]
+    for n, hook in enumerate(hooks):                 # all at once: it takes two seconds
+        client = sessions[hook] = smtp.Smtp(one.address[hook], read_banner=False)
+        client.send("".join(command + "\r\n" for command in commands[:n]))
+    for n, (hook, client) in enumerate(sessions.items()):
+        codes = [client.reply().code for _ in range(min(n, len(commands)) + 1)]
+        if hook in CONTENT:
+            assert codes == [220, 250, 250, 250, 354]
+            client.send(corpus.stuffed(corpus.simple()))
+        else:
+            assert codes[:-1] == [220, 250, 250][:n] and codes[-1] // 100 == 4, (hook, codes)
+    for hook in CONTENT:
+        assert sessions[hook].reply().code // 100 == 4, hook
+        assert sessions[hook].cmd("NOOP").code == 250
+    assert [t["why"] for t in one.trace("cancelled", len(hooks))] == ["0"] * len(hooks), "GA_WHY_TIMEOUT, once each"
+    for client in sessions.values():
+        client.close()
+    one.only(sink, "the only one")
 
 
-def test_a_client_that_leaves_while_a_hook_thinks_ends_the_wait(hooked, sink):
-    one = hooked(route=sink, service="every_hook_answer mail never")
-    client = one.server.client()
+@pytest.mark.parametrize("hook", ["route", "outgoing", "schedule"])
+def test_a_hook_of_the_queue_that_never_answers_leaves_the_message_for_a_later_attempt(hooked, sinks, hook):
+    sink = sinks({"RCPT": Each("450 4.2.0 no", Default())} if hook == "schedule" else {})
+    one = hooked(route=sink, retry="retry_schedule 1s", everywhere=f"every_hook_answer {hook} never")
+    one.server.submit()
+    one.trace("cancelled")
+    if hook != "schedule":
+        one.reload(everywhere="")
+    one.server.wait_empty()
+    assert len(sink.messages) == 1 and one.server.queue()["deferral_total"] >= 1
+
+
+@pytest.mark.parametrize("way", ["timer", "work", "descriptor", "dns"])
+def test_a_hook_may_wait_for_this(hooked, sink, dns, way):
+    zone = dns({"question.example": ["A 127.0.0.9", "A 127.0.0.8"]})
+    one = hooked(dns=zone, route=sink, service=f"every_hook_answer mail reject 550 5.7.1 after a while\nevery_hook_wait {way}\nevery_hook_after 200ms\n"
+                                               "every_hook_question question.example")
+    with one.client() as client:
+        for _ in range(2):
+            assert step(client, "mail").text == "5.7.1 after a while"
+    if way == "dns":
+        assert one.trace("dns", 2)[1] == {"rcode": "0", "addresses": "2"}
+    if way == "descriptor":
+        assert one.trace("descriptor", 2)[1] == {"events": "1"}
+    assert not one.lines("cancelled")
+
+
+@pytest.mark.parametrize("hook", ["mail", "header", "eom"])
+def test_a_client_that_leaves_while_a_hook_thinks_ends_the_wait(hooked, sink, hook):
+    one = hooked(route=sink, service=f"every_hook_answer {hook} never")
+    client = one.client()
     client.ehlo()
-    client.send(b"MAIL FROM:<a@sender.example>\r\n")
-    one.trace("mail")
+    client.send("MAIL FROM:<a@sender.example>\r\n")
+    if hook != "mail":
+        assert client.reply().code == 250 and client.cmd("RCPT TO:<b@receiver.example>").code == 250 and client.cmd("DATA").code == 354
+        client.send(corpus.stuffed(corpus.simple()))
+    one.trace(hook)
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()              # a reset; a mere end of what it says could still be waiting for its reply
-    assert one.trace("cancelled", timeout=1.5)[0]["why"] == "1"      # GA_WHY_PEER_GONE, before its own limit
-    one.trace("session_end")
+    assert one.trace("cancelled")[0]["why"] == "1", "GA_WHY_PEER_GONE, before its own limit"
+    one.trace("session_end", 2)
+    if hook != "mail":              # there it has not asked for its memory yet
+        assert one.trace("txn_end")[0]["end"] == "1", "GA_END_ABORTED"
+    assert not sink.sessions
 
 
 def test_beyond_max_waits_the_answer_comes_at_once(hooked, sink):
@@ -290,11 +529,33 @@ def test_an_attempt_is_told_with_all_that_is_known_of_it(hooked, sinks):
     assert (first["outcome"], first["code"], first["enhanced"], first["attempts"]) == ("deferred", "450", "4.2.1", "1")
     assert (second["outcome"], second["code"], second["attempts"]) == ("delivered", "250", "2")
     assert first["text"].endswith("come again")
-    for one_ in (first, second):
-        assert (one_["sender"], one_["recipient"], one_["domain"]) == ("a@sender.example", "b@receiver.example", "receiver.example")
-        assert (one_["mx_ip"], one_["source_ip"], one_["vmta"]) == (host, "127.0.0.2", "ip-1")
-        assert one_["note"] == "in eom", "what the message was marked with when it came"
-    assert one.trace("schedule")[0]["attempts"] == "1" and one.trace("schedule")[0]["envelope"] == first["envelope"]
+    for done, connection in zip((first, second), one.trace("connection_opened", 2)):
+        assert (done["sender"], done["recipient"], done["domain"]) == ("a@sender.example", "b@receiver.example", "receiver.example")
+        assert (done["mx_ip"], done["source_ip"], done["vmta"], done["tls"]) == (host, "127.0.0.2", "ip-1", "0")
+        assert done["connection"] == connection["id"] and done["group"] == connection["group"] != ""
+        assert done["size"] == one.trace("message_queued")[0]["size"] and int(done["connect_ms"]) <= int(done["total_ms"]) < 20000
+        assert done["note"] == "in eom", "what the message was marked with when it came"
+    assert first["envelope"] == second["envelope"] and first["envelope"].startswith(one.trace("message_queued")[0]["id"])
+
+
+def test_the_next_attempt_is_proposed_with_all_that_is_known_of_the_envelope(hooked, sinks):
+    sink = sinks({"RCPT": "450 4.2.1 come again"})
+    one = hooked(route=sink, retry="retry_schedule 1s, 1h\nqueue_lifetime 2d")
+    one.server.submit()
+    one.server.wait_queue(deferral_total=1)
+    one.server.restart()                # now it is in the spool only
+    first, second = one.trace("schedule", 2)
+    for asked, attempts, most in ((first, "1", 2000), (second, "2", 2 * 3600_000)):
+        assert (asked["sender"], asked["recipient"], asked["domain"]) == ("a@sender.example", "b@receiver.example", "receiver.example")
+        assert asked["envelope"] == one.trace("attempt_done")[0]["envelope"] and asked["attempts"] == attempts
+        assert int(asked["next_in"]) <= most and asked["life"] == str(2 * 86400_000)
+
+
+def test_a_deferral_without_a_connection_is_proposed_with_its_addresses_too(hooked, sink):
+    one = hooked(route=sink, retry="retry_schedule 1h", everywhere="every_hook_answer route tempfail 450 4.7.1 not yet")
+    one.server.submit()
+    asked = one.trace("schedule")[0]
+    assert (asked["sender"], asked["recipient"]) == ("a@sender.example", "b@receiver.example")
 
 
 def test_connections_are_told_when_they_open_are_saved_reused_and_close(hooked, sink):
@@ -307,7 +568,9 @@ def test_connections_are_told_when_they_open_are_saved_reused_and_close(hooked, 
     closed = one.trace("connection_closed")[0]
     opened, reused = one.trace("connection_opened")[0], one.trace("connection_reused")[0]
     assert opened["id"] == reused["id"] == closed["id"]
-    assert opened["remote"] == sink.address and opened["local"] == "127.0.0.2" and opened["vmta"] == "ip-1"
+    for told in (opened, one.trace("connection_saved")[0], reused, closed):
+        assert (told["remote"], told["local"], told["vmta"], told["domain"]) == (sink.address, "127.0.0.2", "ip-1", "receiver.example")
+        assert told["group"] == one.trace("acquire")[0]["group"] and told["mx"] and told["tls"] == "0"
     assert (opened["done"], reused["done"], closed["done"]) == ("0", "1", "2") and closed["reason"]
     assert len(one.lines("connection_opened")) == 1
 
@@ -323,17 +586,24 @@ def test_every_line_of_smtp_is_told_in_both_directions(hooked, sink):
         assert any(one_.startswith(line) for one_ in said), f"{line!r} is not in {said}"
 
 
-def test_what_outgoing_adds_is_of_that_attempt_only(hooked, sinks):
+def test_what_outgoing_edits_is_of_that_attempt_only(hooked, sinks):
     sink = sinks({"EOD": Each("451 4.3.0 not now", Default())})
-    one = hooked(route=sink, retry="retry_schedule 1s", everywhere="every_hook_add outgoing X-Attempt this")
-    wire = corpus.simple()
-    one.server.submit(wire)
+    one = hooked(route=sink, retry="retry_schedule 2s", everywhere='every_hook_edit outgoing add X-Attempt this\nevery_hook_edit outgoing drop X-Secret\n'
+                 'every_hook_edit outgoing set Subject "of this attempt"\nevery_hook_edit outgoing text "other text\\r\\n"')
+    one.server.submit(EDITED)
+    one.server.wait_queue(deferral_total=1)
+    one.reload(everywhere="")
     sink.wait_messages(1)
-    one.server.change(everywhere="")
-    for attempt in sink.attempts:
-        arrivals.assert_same(attempt.wire.replace(b"X-Attempt: this\r\n", b""), wire)
-        assert attempt.wire.count(b"X-Attempt: this\r\n") == 1, "not twice at the second attempt"
-    assert one.trace("outgoing", 2)[0]["note"] == "in eom"
+    first, second = sink.attempts
+    ours = arrivals.below_ours(first.wire)
+    assert first.wire.startswith(b"X-Attempt: this\r\nReceived: ")
+    assert ours == b"Message-ID: <x@sender.example>\r\nSubject: of this attempt\r\nX-Kept:  two blanks \r\n\r\nother text\r\n"
+    arrivals.assert_same(second.wire, EDITED)
+    asked = one.trace("outgoing", 2)
+    assert asked[0] == asked[1], "what is stored, both times"
+    assert (asked[0]["id"], asked[0]["size"]) == (one.trace("message_queued")[0]["id"], one.trace("message_queued")[0]["size"])
+    assert (asked[0]["sender"], asked[0]["recipient"], asked[0]["domain"], asked[0]["vmta"]) == ("a@sender.example", "b@receiver.example", "receiver.example", "ip-1")
+    assert asked[0]["nrcpt"] == "1" and asked[0]["note"] == "in eom"
 
 
 def test_a_note_is_still_there_after_a_restart(hooked, sinks):
@@ -343,7 +613,7 @@ def test_a_note_is_still_there_after_a_restart(hooked, sinks):
     one.server.wait_queue(disk=1)
     one.server.restart()
     sink.wait_messages(1)
-    assert one.trace("outgoing", 2)[1]["note"] == "in eom"
+    assert one.trace("outgoing", 2)[1]["note"] == one.trace("attempt_done", 2)[1]["note"] == "in eom"
 
 
 @pytest.mark.parametrize("verdict,outcome", [("tempfail", "deferral_total"), ("reject", "failure_total")])
@@ -365,12 +635,28 @@ def test_another_virtual_mta_may_be_chosen_for_an_attempt(hooked, sink):
     assert one.trace("attempt_done")[0]["vmta"] == "ip-2"
 
 
+def test_a_virtual_mta_that_does_not_exist_means_the_default_one_and_a_warning(hooked, sink):
+    one = hooked(route=sink, ip="every_hook_route nowhere\nevery_hook_answer route accept")
+    one.server.submit()
+    sink.wait_messages(1)
+    one.server.wait_log('unknown VirtualMTA "nowhere"')
+    assert one.trace("attempt_done")[0]["vmta"] == "ip-1"
+
+
 def test_a_module_may_say_when_the_next_attempt_is(hooked, sinks):
     sink = sinks({"RCPT": Each("450 4.2.0 no", Default())})
     one = hooked(route=sink, retry="retry_schedule 1h", everywhere="every_hook_again 1500ms")
     one.server.submit()
     sink.wait_messages(1)
     assert sink.sessions[1].opened - sink.sessions[0].opened >= 1.3
+
+
+def test_an_envelope_that_is_held_at_its_deferral_has_one_more_attempt_when_its_life_ends(hooked, sinks):
+    sink = sinks({"RCPT": "450 4.2.0 no"})
+    one = hooked(route=sink, retry="retry_schedule 1s\nqueue_lifetime 4s", everywhere="every_hook_answer schedule hold")
+    one.server.submit()
+    one.server.wait_queue(toolong_total=1)
+    assert len(sink.sessions) == 2 and sink.sessions[1].opened - sink.sessions[0].opened >= 2.5
 
 
 def test_a_held_acquire_is_asked_again_and_what_was_granted_is_released(hooked, sink):
@@ -382,6 +668,15 @@ def test_a_held_acquire_is_asked_again_and_what_was_granted_is_released(hooked, 
     verdicts = [t["verdict"] for t in one.trace("acquire", 2)]
     assert verdicts == ["5", "0"]
     assert one.trace("release")[0]["recipients"] == "1" and len(one.lines("release")) == 1
+
+
+def test_what_one_module_granted_is_given_back_when_another_holds(both, sink):
+    one = both(route=sink, general="workers 1", everywhere="other_hook_answer acquire hold\nother_hook_again 300ms")
+    one.server.submit()
+    sink.wait_messages(1)
+    one.trace("release", 2)
+    assert [t["verdict"] for t in one.trace("acquire", 2)] == ["0", "0"] and [t["verdict"] for t in one.trace("acquire", 2, of="other_hook")] == ["5", "0"]
+    assert len(one.lines("release")) == 2 and len(one.trace("release", of="other_hook")) == 1
 
 
 # Scopes, settings and life.
@@ -396,6 +691,15 @@ def test_settings_of_a_module_are_resolved_by_virtual_mta_and_domain(hooked, sin
     assert [m.recipients for m in sink.messages] == [["b@taken.example"]]
 
 
+def test_settings_of_a_module_are_resolved_by_smtp_service(hooked, sink):
+    one = hooked(route=sink, general="every_hook_answer mail reject 550 5.7.1 in general", services={"own": "every_hook_answer mail reject 551 5.7.2 of the service", "none": ""},
+                 service="every_hook_answer mail accept")
+    for service, text in (("own", "5.7.2 of the service"), ("none", "5.7.1 in general")):
+        with one.client(service) as client:
+            assert step(client, "mail").text == text
+    one.only(sink, "the only one")
+
+
 def test_use_module_switches_its_hooks_off_in_one_scope_only(hooked, sink):
     one = hooked(route=sink, service="use_module every_hook no", everywhere=f"domain quiet.example {{\n  use_module every_hook no\n  smtp_route {sink.address}\n}}")
     one.server.submit(recipients=["b@quiet.example"])
@@ -407,21 +711,53 @@ def test_use_module_switches_its_hooks_off_in_one_scope_only(hooked, sink):
     assert not one.lines("mail") and not one.lines("connect"), "the service has it off"
 
 
+def loading(greenarrow, sink, *modules, **arguments):
+    """What validate says to a configuration that loads these too: (exit code, stderr, lines of the configuration)."""
+    server = greenarrow(start=False, route=sink, modules=[*daemon.present_modules(), *modules], **arguments)
+    done = server.run("greenarrow_config", "validate")
+    return done.returncode, done.stderr, server.config.read_text().splitlines()
+
+
+def assert_placed(stderr, lines, directive, cause):
+    number = next(n for n, line in enumerate(lines, 1) if line.strip().startswith(directive))
+    assert any(re.match(rf"\S*greenarrow\.conf:{number}:\d+: ", line) and cause in line for line in stderr.splitlines()), f"{directive}: {stderr}"
+
+
+def test_a_module_is_loaded_by_its_absolute_path(hooked, module):
+    one = hooked()
+    assert f"load_module {module}\n" in one.server.config.read_text() and module.is_absolute()
+    assert len(one.trace("init")) == 1
+    assert one.server.run("greenarrow_config", "validate").returncode == 0
+
+
+def test_a_file_that_is_no_module_is_refused_where_it_is_named(greenarrow, sink, module, folder):
+    text, library, open_to_all = folder / "text.so", folder / "library.so", folder / "open" / "every_hook.so"
+    text.write_text("no library\n")
+    (folder / "library.c").write_text("int nothing;\n")
+    subprocess.run([need.program("cc", "gcc"), "-shared", "-fPIC", "-o", str(library), str(folder / "library.c")], check=True)
+    open_to_all.parent.mkdir(exist_ok=True)
+    open_to_all.write_bytes(module.read_bytes())
+    open_to_all.chmod(0o777)
+    for path in (text, library, open_to_all, folder / "missing.so"):
+        code, stderr, lines = loading(greenarrow, sink, path)
+        assert code == 1
+        assert_placed(stderr, lines, f"load_module {path}", path.stem)
+
+
 def test_mistakes_in_a_modules_settings_are_told_with_their_place(greenarrow, sink, module):
-    server = greenarrow(start=False, route=sink, modules=[*daemon.present_modules(), module],
-                        service="every_hook_answr mail reject\nevery_hook_after soon\nevery_hook_answer mail")
-    done = server.run("greenarrow_config", "validate")
-    assert done.returncode == 1
-    lines = server.config.read_text().splitlines()
-    for directive, cause in (("every_hook_answr", "every_hook_answer"), ("every_hook_after soon", "soon"), ("every_hook_answer mail", "2")):
-        number = next(n for n, line in enumerate(lines, 1) if line.strip().startswith(directive))
-        assert any(re.match(rf"\S*greenarrow\.conf:{number}:\d+: ", line) and cause in line for line in done.stderr.splitlines()), f"{directive}: {done.stderr}"
+    code, stderr, lines = loading(greenarrow, sink, module, general="every_hook_wait for_godot",
+                                  service="every_hook_answr mail reject\nevery_hook_after soon\nevery_hook_answer mail", everywhere="domain x.example {\n  every_hook_trace here\n}")
+    assert code == 1
+    for directive, cause in (("every_hook_answr", "every_hook_answer"), ("every_hook_after soon", "soon"), ("every_hook_answer mail", "2"), ("every_hook_wait", "for_godot"),
+                             ("every_hook_trace", "every_hook_trace")):
+        assert_placed(stderr, lines, directive, cause)
 
 
-def test_a_modules_own_check_refuses_a_file(greenarrow, sink, module):
-    server = greenarrow(start=False, route=sink, modules=[*daemon.present_modules(), module], general="every_hook_answer nonsense reject")
-    done = server.run("greenarrow_config", "validate")
-    assert done.returncode == 1 and "there is no hook nonsense" in done.stderr
+@pytest.mark.parametrize("answer,cause", [("nonsense reject", "there is no hook nonsense"), ("mail perhaps", "there is no verdict perhaps")])
+def test_a_modules_own_check_refuses_a_file(greenarrow, sink, module, answer, cause):
+    code, stderr, lines = loading(greenarrow, sink, module, general=f"every_hook_answer {answer}")
+    assert code == 1
+    assert_placed(stderr, lines, "every_hook_answer", cause)
 
 
 def test_a_reload_makes_a_new_instance_that_takes_over_and_the_old_one_ends(hooked, sink):

@@ -1,6 +1,6 @@
 /*
  * every_hook.c - a module that uses every hook: the example for authors, and the
- * end-to-end proof that each hook works.
+ * end-to-end proof that each hook works (tests/e2e/test_modules.py).
  *
  * Of level stable: it includes <greenarrow/greenarrow.h> alone and is built outside
  * the tree, as any module of somebody else:
@@ -9,15 +9,22 @@
  *
  * Its directives say what the hooks do.  every_hook_trace names a file; each call
  * appends one line to it: the hook's name and the fields of its event.
+ *
+ * Read it from the end: GA_MODULE ties name, hooks, directives and life together.
+ * Known limit: check() sees what stands in the general block only.
  */
+#define _GNU_SOURCE
 #include <greenarrow/greenarrow.h>
 
+#include <ctype.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,13 +34,13 @@
 	X(path, every_hook_trace, "", "", "general", "File that gets a line a call")		\
 	X(table, every_hook_answer, "", "words=2- repeat", ANYWHERE,				\
 	    "HOOK VERDICT [CODE ENHANCED TEXT]: what the hook answers")				\
-	X(duration, every_hook_after, "0", "", ANYWHERE, "Answer so much later")		\
-	X(table, every_hook_add, "", "words=3- repeat", ANYWHERE,				\
-	    "eom|outgoing NAME VALUE: a header field to add")					\
-	X(table, every_hook_set, "", "words=2- repeat", ANYWHERE,				\
-	    "NAME VALUE: another value for a header field")					\
-	X(string, every_hook_drop, "", "", ANYWHERE, "Name of a header field to take out")	\
-	X(flag, every_hook_upper, "no", "", ANYWHERE, "The body in capitals")			\
+	X(duration, every_hook_after, "0", "max=1h", ANYWHERE, "Answer so much later")		\
+	X(choice, every_hook_wait, "timer", "oneof=timer|work|descriptor|dns", ANYWHERE,	\
+	    "What is waited for until then")							\
+	X(domain, every_hook_question, "", "", ANYWHERE, "Name whose address DNS is asked for")	\
+	X(table, every_hook_edit, "", "words=2-4 repeat", ANYWHERE,				\
+	    "HOOK add|set NAME VALUE, HOOK drop NAME, HOOK text TEXT, body upper: an edit")	\
+	X(string, every_hook_only, "", "", ANYWHERE, "The one recipient that rcpt answers about")	\
 	X(string, every_hook_redirect, "", "", ANYWHERE, "Recipient to use instead")		\
 	X(string, every_hook_route, "", "", ANYWHERE, "VirtualMTA to use instead")		\
 	X(duration, every_hook_again, "0", "", ANYWHERE,					\
@@ -43,8 +50,15 @@ GA_CONF_STRUCT(every_hook_conf, EVERY_HOOK_DIRECTIVES);
 #define GA_CF_SELF_ struct every_hook_conf
 GA_CONF_SCHEMA(every_hook_conf, EVERY_HOOK_DIRECTIVES);
 
+enum wait_for { TIMER, WORK, DESCRIPTOR, DNS };	/* the words of every_hook_wait, in order */
+
+/* Lifetimes: instance, loop of an instance, session, transaction. */
 struct instance {
 	int trace;
+};
+struct worker {
+	int timer;			/* a timerfd */
+	bool held;			/* acquire: only the first attempt is */
 };
 struct session {
 	unsigned calls;			/* hooks of this session so far */
@@ -72,6 +86,9 @@ trace(struct ga_inst *inst, const char *fmt, ...)
 	va_end(ap);
 	if (n > (int)sizeof line - 2)
 		n = (int)sizeof line - 2;
+	for (int i = 0; i < n; i++)
+		if (line[i] == '\r' || line[i] == '\n')
+			line[i] = '|';
 	line[n++] = '\n';
 	/* one write: lines of several loops do not mix */
 	if (write(me->trace, line, (size_t)n) != n)
@@ -88,19 +105,23 @@ conf_of(struct ga_call *call)
 	return (const struct every_hook_conf *)ga_call_conf(call);
 }
 
-static enum ga_verdict
-verdict_of(struct ga_str word)
-{
-	static const struct { const char *word; enum ga_verdict verdict; } words[] = {
-		{ "pass", GA_PASS }, { "accept", GA_ACCEPT }, { "tempfail", GA_TEMPFAIL },
-		{ "reject", GA_REJECT }, { "discard", GA_DISCARD }, { "hold", GA_HOLD },
-		{ "close", GA_CLOSE }
-	};
+static const struct { const char *word; enum ga_verdict verdict; } words[] = {
+	{ "pass", GA_PASS }, { "accept", GA_ACCEPT }, { "tempfail", GA_TEMPFAIL },
+	{ "reject", GA_REJECT }, { "discard", GA_DISCARD }, { "hold", GA_HOLD },
+	{ "close", GA_CLOSE },
+	/* what else may happen to a hook */
+	{ "fail", GA_PASS }, { "never", GA_PASS }
+};
 
+static bool
+verdict_of(struct ga_str word, enum ga_verdict *verdict)
+{
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		if (ga_str_eq(word, ga_str_c(words[i].word)))
-			return words[i].verdict;
-	return GA_PASS;
+		if (ga_str_eq(word, ga_str_c(words[i].word))) {
+			*verdict = words[i].verdict;
+			return true;
+		}
+	return false;
 }
 
 /* The row of every_hook_answer for this hook; NULL: none. */
@@ -121,22 +142,83 @@ answer_now(struct ga_call *call, const struct ga_strlist *row)
 {
 	struct ga_pool *pool = ga_call_pool(call, GA_LIFE_CALL);
 	struct ga_str text = { "", 0 };
+	enum ga_verdict verdict = GA_PASS;
 
-	if (row == NULL)
-		return GA_PASS;
 	if (row->n > 3) {
 		for (size_t i = 4; i < row->n; i++)
 			text = ga_fmt(pool, "%.*s%s%.*s", S(text), i > 4 ? " " : "", S(row->v[i]));
 		ga_reply(call, (unsigned)strtoul(ga_cstr(pool, row->v[2]), NULL, 10),
 		    ga_cstr(pool, row->v[3]), "%.*s", S(text));
 	}
-	return verdict_of(row->v[1]);
+	verdict_of(row->v[1], &verdict);
+	return verdict;
 }
+
+/* --- answers that take time --- */
 
 static enum ga_verdict
 later(struct ga_call *call, void *arg)
 {
 	return answer_now(call, (const struct ga_strlist *)arg);
+}
+
+/* On a helper thread.  The call may be over by then, and with it the configuration
+ * that arg points into: only resume looks there. */
+static void
+work(void *arg)
+{
+	const struct timespec some = { 0, 300000000 };
+
+	(void)arg;
+	nanosleep(&some, NULL);
+}
+
+static enum ga_verdict
+readable(struct ga_call *call, void *arg)
+{
+	trace(ga_call_inst(call), "descriptor events=%u", ga_fd_events(call));
+	return later(call, arg);
+}
+
+static enum ga_verdict
+await_descriptor(struct ga_call *call, uint64_t ms, void *arg)
+{
+	const struct worker *me = (const struct worker *)ga_worker_state(ga_call_inst(call), ga_call_worker(call));
+	const struct itimerspec when = { { 0, 0 }, { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 } };
+
+	if (timerfd_settime(me->timer, 0, &when, NULL) != 0)
+		return ga_fail(call, "timerfd: %s", strerror(errno));
+	return ga_await_fd(call, me->timer, GA_READ, (uint32_t)ms * 10, readable, arg);
+}
+
+static enum ga_verdict
+resolved(struct ga_call *call, void *arg)
+{
+	const struct ga_dns_answer *found = ga_dns_result(call);
+
+	if (found == NULL)
+		return ga_fail(call, "DNS gave no answer");
+	trace(ga_call_inst(call), "dns rcode=%d addresses=%zu", found->rcode, found->n);
+	return later(call, arg);
+}
+
+static enum ga_verdict
+answer_later(struct ga_call *call, const struct ga_strlist *row)
+{
+	const struct every_hook_conf *conf = conf_of(call);
+	void *arg = (void *)(uintptr_t)row;
+
+	switch ((enum wait_for)conf->every_hook_wait) {
+	case TIMER:
+		break;
+	case WORK:
+		return ga_await_work(call, work, later, arg);
+	case DESCRIPTOR:
+		return await_descriptor(call, conf->every_hook_after, arg);
+	case DNS:
+		return ga_await_dns(call, conf->every_hook_question, 1, resolved, arg);
+	}
+	return ga_await_timer(call, (uint32_t)conf->every_hook_after, later, arg);
 }
 
 static void
@@ -145,29 +227,30 @@ gone(void *arg, enum ga_why why)
 	trace((struct ga_inst *)arg, "cancelled why=%d", (int)why);
 }
 
+/* Nobody keeps the token, so nobody can resume it. */
+static enum ga_verdict
+never(struct ga_call *call)
+{
+	const struct ga_wait wait = { .size = sizeof wait, .timeout_ms = 2000,
+		.label = "an answer that never comes", .cancelled = gone, .arg = ga_call_inst(call) };
+
+	return ga_suspend(call, &wait, NULL);
+}
+
 /* Now, after every_hook_after, never, or not at all. */
 static enum ga_verdict
 answer(struct ga_call *call, const char *hook)
 {
 	const struct ga_strlist *row = row_of(call, hook);
-	struct ga_wait wait;
 
 	if (row == NULL)
 		return GA_PASS;
-	if (ga_str_eq(row->v[1], GA_STR("never"))) {
-		memset(&wait, 0, sizeof wait);
-		wait.size = sizeof wait;
-		wait.timeout_ms = 2000;
-		wait.label = "an answer that never comes";
-		wait.cancelled = gone;
-		wait.arg = ga_call_inst(call);
-		return ga_suspend(call, &wait, NULL);
-	}
+	if (ga_str_eq(row->v[1], GA_STR("never")))
+		return never(call);
 	if (ga_str_eq(row->v[1], GA_STR("fail")))
 		return ga_fail(call, "%s fails, as it was told to", hook);
 	if (conf_of(call)->every_hook_after > 0)
-		return ga_await_timer(call, (uint32_t)conf_of(call)->every_hook_after, later,
-		    (void *)(uintptr_t)row);
+		return answer_later(call, row);
 	return answer_now(call, row);
 }
 
@@ -184,8 +267,8 @@ count(struct ga_call *call)
 static enum ga_verdict
 on_connect(struct ga_call *call, const struct ga_ev_connect *ev)
 {
-	trace(ga_call_inst(call), "connect call=%u peer=%.*s service=%.*s tls=%d", count(call),
-	    S(ev->peer.text), S(ev->service), ev->tls);
+	trace(ga_call_inst(call), "connect call=%u peer=%.*s local=%.*s:%u service=%.*s tls=%d", count(call),
+	    S(ev->peer.text), S(ev->local.text), ev->local.port, S(ev->service), ev->tls);
 	return answer(call, "connect");
 }
 
@@ -199,13 +282,19 @@ on_helo(struct ga_call *call, const struct ga_ev_helo *ev)
 static void
 on_tls(struct ga_call *call, const struct ga_ev_tls *ev)
 {
-	trace(ga_call_inst(call), "tls call=%u version=%.*s", count(call), S(ev->version));
+	trace(ga_call_inst(call), "tls call=%u version=%.*s cipher=%.*s verified=%d", count(call), S(ev->version),
+	    S(ev->cipher), ev->verified);
 }
 
 static enum ga_verdict
 on_mail(struct ga_call *call, const struct ga_ev_mail *ev)
 {
-	trace(ga_call_inst(call), "mail call=%u from=%.*s params=%zu", count(call), S(ev->from), ev->nparam);
+	struct ga_str params = { "", 0 };
+
+	for (size_t i = 0; i < ev->nparam; i++)
+		params = ga_fmt(ga_call_pool(call, GA_LIFE_CALL), "%.*s%s%.*s:%.*s", S(params), i > 0 ? "," : "",
+		    S(ev->param[i].key), S(ev->param[i].value));
+	trace(ga_call_inst(call), "mail call=%u from=%.*s params=%.*s", count(call), S(ev->from), S(params));
 	return answer(call, "mail");
 }
 
@@ -213,54 +302,121 @@ static enum ga_verdict
 on_rcpt(struct ga_call *call, const struct ga_ev_rcpt *ev)
 {
 	struct txn *t = (struct txn *)ga_call_state(call, GA_LIFE_TXN);
+	struct ga_str only = conf_of(call)->every_hook_only;
 
 	t->rcpts++;
 	trace(ga_call_inst(call), "rcpt call=%u to=%.*s domain=%.*s relayed=%d", count(call), S(ev->to),
 	    S(ev->domain), ev->relayed);
 	if (conf_of(call)->every_hook_redirect.n > 0)
 		ga_rcpt_redirect(call, conf_of(call)->every_hook_redirect);
+	if (only.n > 0 && !ga_str_eq(only, ev->to))
+		return GA_PASS;
 	return answer(call, "rcpt");
+}
+
+/* --- edits --- */
+
+/* The next row of every_hook_edit that is for this hook, from row *i on; NULL: no more. */
+static const struct ga_strlist *
+next_edit(struct ga_call *call, const char *hook, size_t *i)
+{
+	const struct ga_wordlists *rows = &conf_of(call)->every_hook_edit;
+
+	while (*i < rows->n) {
+		const struct ga_strlist *row = &rows->v[(*i)++];
+
+		if (ga_str_eq(row->v[0], ga_str_c(hook)))
+			return row;
+	}
+	return NULL;
+}
+
+static bool
+does(const struct ga_strlist *row, const char *what, size_t n)
+{
+	return row->n == n && ga_str_eq(row->v[1], ga_str_c(what));
+}
+
+/* One edit of a whole message, in eom or outgoing. */
+static bool
+edit_message(struct ga_call *call, const struct ga_strlist *row)
+{
+	long at;
+
+	if (does(row, "add", 4))
+		return ga_header_add(call, row->v[2], row->v[3], 0);
+	if (does(row, "text", 3))
+		return ga_body_replace_all(call, row->v[2]);
+	at = ga_header_find(call, row->v[2], 0);
+	if (at < 0)
+		return false;
+	return does(row, "set", 4) ? ga_header_set_at(call, (size_t)at, row->v[3]) :
+	    does(row, "drop", 3) && ga_header_drop_at(call, (size_t)at);
+}
+
+static void
+edit(struct ga_call *call, const char *hook)
+{
+	const struct ga_strlist *row;
+
+	for (size_t i = 0; (row = next_edit(call, hook, &i)) != NULL;)
+		if (!edit_message(call, row))
+			trace(ga_call_inst(call), "refused %s %.*s", hook, S(row->v[1]));
+}
+
+/* How much ga_msg_read() gives. */
+static size_t
+readable_octets(struct ga_call *call)
+{
+	char piece[1000];
+	size_t total = 0, n;
+
+	while ((n = ga_msg_read(call, total, piece, sizeof piece)) > 0)
+		total += n;
+	return total;
 }
 
 static enum ga_verdict
 on_header(struct ga_call *call, const struct ga_ev_header *ev)
 {
-	const struct every_hook_conf *conf = conf_of(call);
+	const struct ga_strlist *row;
 
 	trace(ga_call_inst(call), "header %u %.*s: %.*s", ev->index, S(ev->name), S(ev->value));
-	if (ga_str_caseeq(ev->name, conf->every_hook_drop))
-		ga_header_drop(call);
-	for (size_t i = 0; i < conf->every_hook_set.n; i++)
-		if (ga_str_caseeq(ev->name, conf->every_hook_set.v[i].v[0]))
-			ga_header_set(call, conf->every_hook_set.v[i].v[1]);
+	for (size_t i = 0; (row = next_edit(call, "header", &i)) != NULL;) {
+		if (!ga_str_caseeq(ev->name, row->v[2]))
+			continue;
+		if (does(row, "drop", 3))
+			ga_header_drop(call);
+		else if (does(row, "set", 4))
+			ga_header_set(call, row->v[3]);
+	}
 	return answer(call, "header");
+}
+
+static void
+in_capitals(struct ga_call *call, struct ga_str text)
+{
+	char *upper = (char *)ga_alloc(ga_call_pool(call, GA_LIFE_CALL), text.n);
+
+	for (size_t i = 0; i < text.n; i++)
+		upper[i] = (char)toupper((unsigned char)text.p[i]);
+	ga_body_replace(call, (struct ga_str){ upper, text.n });
 }
 
 static enum ga_verdict
 on_body(struct ga_call *call, const struct ga_ev_body *ev)
 {
-	char *upper;
+	const struct ga_strlist *row;
 
-	if (!conf_of(call)->every_hook_upper)
-		return answer(call, "body");
-	upper = (char *)ga_alloc(ga_call_pool(call, GA_LIFE_CALL), ev->chunk.n);
-	for (size_t i = 0; i < ev->chunk.n; i++) {
-		char c = ev->chunk.p[i];
-
-		upper[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+	trace(ga_call_inst(call), "body offset=%" PRIu64 " size=%zu begin=%.*s", ev->offset, ev->chunk.n,
+	    (int)(ev->chunk.n < 20 ? ev->chunk.n : 20), ev->chunk.p);
+	for (size_t i = 0; (row = next_edit(call, "body", &i)) != NULL;) {
+		if (does(row, "upper", 2))
+			in_capitals(call, ev->chunk);
+		else if (does(row, "text", 3))
+			ga_body_replace(call, row->v[2]);
 	}
-	ga_body_replace(call, (struct ga_str){ upper, ev->chunk.n });
 	return answer(call, "body");
-}
-
-static void
-add_fields(struct ga_call *call, const char *hook)
-{
-	const struct ga_wordlists *rows = &conf_of(call)->every_hook_add;
-
-	for (size_t i = 0; i < rows->n; i++)
-		if (ga_str_eq(rows->v[i].v[0], ga_str_c(hook)))
-			ga_header_add(call, rows->v[i].v[1], rows->v[i].v[2], 0);
 }
 
 static enum ga_verdict
@@ -268,9 +424,9 @@ on_eom(struct ga_call *call, const struct ga_ev_eom *ev)
 {
 	const struct txn *t = (const struct txn *)ga_call_state(call, GA_LIFE_TXN);
 
-	trace(ga_call_inst(call), "eom size=%" PRIu64 " nrcpt=%u rcpts=%u fields=%zu", ev->size, ev->nrcpt,
-	    t->rcpts, ga_header_count(call));
-	add_fields(call, "eom");
+	trace(ga_call_inst(call), "eom size=%" PRIu64 " read=%zu nrcpt=%u rcpts=%u fields=%zu", ev->size,
+	    readable_octets(call), ev->nrcpt, t->rcpts, ga_header_count(call));
+	edit(call, "eom");
 	ga_note_set(call, "seen", GA_STR("in eom"));
 	return answer(call, "eom");
 }
@@ -303,8 +459,9 @@ wall_ms(void)
 static enum ga_verdict
 on_schedule(struct ga_call *call, const struct ga_ev_schedule *ev)
 {
-	trace(ga_call_inst(call), "schedule envelope=%016" PRIx64 " domain=%.*s attempts=%u", ev->envelope_id,
-	    S(ev->domain), ev->attempts);
+	trace(ga_call_inst(call), "schedule envelope=%016" PRIx64 " sender=%.*s recipient=%.*s domain=%.*s attempts=%u "
+	    "next_in=%" PRIu64 " life=%" PRIu64, ev->envelope_id, S(ev->sender), S(ev->recipient), S(ev->domain),
+	    ev->attempts, ev->next_ms - wall_ms(), ev->expires_ms - ev->accepted_ms);
 	if (conf_of(call)->every_hook_again > 0)
 		ga_schedule_set(call, wall_ms() + conf_of(call)->every_hook_again);
 	return answer(call, "schedule");
@@ -323,13 +480,14 @@ on_route(struct ga_call *call, const struct ga_ev_route *ev)
 static enum ga_verdict
 on_acquire(struct ga_call *call, const struct ga_ev_throttle *ev)
 {
-	static __thread unsigned held;		/* holds the first attempt only */
+	struct worker *me = (struct worker *)ga_worker_state(ga_call_inst(call), ga_call_worker(call));
 	enum ga_verdict verdict = answer(call, "acquire");
 
-	if (verdict == GA_HOLD && held++ > 0)
+	if (verdict == GA_HOLD && me->held)
 		verdict = GA_PASS;
-	trace(ga_call_inst(call), "acquire group=%.*s recipients=%u verdict=%d", S(ev->group_key), ev->recipients,
-	    (int)verdict);
+	me->held = me->held || verdict == GA_HOLD;
+	trace(ga_call_inst(call), "acquire group=%.*s vmta=%.*s domain=%.*s recipients=%u verdict=%d", S(ev->group_key),
+	    S(ev->virtual_mta), S(ev->domain), ev->recipients, (int)verdict);
 	ga_retry_after(call, conf_of(call)->every_hook_again);
 	return verdict;
 }
@@ -345,18 +503,20 @@ on_outgoing(struct ga_call *call, const struct ga_ev_outgoing *ev)
 {
 	struct ga_str note = ga_note_get(call, "seen");
 
-	trace(ga_call_inst(call), "outgoing id=%08x sender=%.*s recipient=%.*s vmta=%.*s nrcpt=%u note=%.*s",
-	    ev->message_id, S(ev->sender), S(ev->recipient), S(ev->virtual_mta), ev->nrcpt, S(note));
-	add_fields(call, "outgoing");
+	trace(ga_call_inst(call), "outgoing id=%08x sender=%.*s recipient=%.*s domain=%.*s vmta=%.*s size=%" PRIu64
+	    " nrcpt=%u note=%.*s", ev->message_id, S(ev->sender), S(ev->recipient), S(ev->domain),
+	    S(ev->virtual_mta), ev->size, ev->nrcpt, S(note));
+	edit(call, "outgoing");
 	return answer(call, "outgoing");
 }
 
 static void
 connection(struct ga_call *call, const char *what, const struct ga_ev_connection *ev)
 {
-	trace(ga_call_inst(call), "%s id=%" PRIu64 " local=%.*s remote=%.*s:%u mx=%.*s vmta=%.*s domain=%.*s done=%u tls=%d reason=%.*s",
-	    what, ev->id, S(ev->local.text), S(ev->remote.text), ev->remote.port, S(ev->mx_hostname),
-	    S(ev->virtual_mta), S(ev->domain), ev->deliveries_done, ev->tls, S(ev->reason));
+	trace(ga_call_inst(call), "%s id=%" PRIu64 " local=%.*s remote=%.*s:%u mx=%.*s vmta=%.*s domain=%.*s "
+	    "group=%.*s done=%u tls=%d reason=%.*s", what, ev->id, S(ev->local.text), S(ev->remote.text),
+	    ev->remote.port, S(ev->mx_hostname), S(ev->virtual_mta), S(ev->domain), S(ev->group_key),
+	    ev->deliveries_done, ev->tls, S(ev->reason));
 }
 
 static void
@@ -388,7 +548,7 @@ on_line(struct ga_call *call, const struct ga_ev_line *ev)
 {
 	static const char *const kinds[] = { "in<", "in>", "out>", "out<" };
 
-	trace(ga_call_inst(call), "line %s %.*s", kinds[ev->kind], S(ev->text));
+	trace(ga_call_inst(call), "line %s %.*s session=%" PRIu64, kinds[ev->kind], S(ev->text), ev->session_id);
 }
 
 static void
@@ -397,24 +557,58 @@ on_attempt_done(struct ga_call *call, const struct ga_ev_attempt *ev)
 	static const char *const outcomes[] = { "delivered", "deferred", "failed" };
 	struct ga_str note = ga_note_get(call, "seen");
 
-	trace(ga_call_inst(call), "attempt_done envelope=%016" PRIx64 " sender=%.*s recipient=%.*s domain=%.*s outcome=%s code=%u "
-	    "enhanced=%.*s mx_ip=%.*s source_ip=%.*s vmta=%.*s group=%.*s attempts=%u note=%.*s text=%.*s",
-	    ev->envelope_id, S(ev->sender), S(ev->recipient), S(ev->domain), outcomes[ev->outcome], ev->code,
-	    S(ev->enhanced), S(ev->mx_ip), S(ev->source_ip), S(ev->virtual_mta), S(ev->group_key), ev->attempts,
-	    S(note), S(ev->text));
+	trace(ga_call_inst(call), "attempt_done envelope=%016" PRIx64 " connection=%" PRIu64 " sender=%.*s recipient=%.*s "
+	    "domain=%.*s outcome=%s code=%u enhanced=%.*s mx=%.*s mx_ip=%.*s source_ip=%.*s vmta=%.*s group=%.*s "
+	    "attempts=%u size=%" PRIu64 " connect_ms=%u total_ms=%u tls=%d note=%.*s text=%.*s",
+	    ev->envelope_id, ev->connection_id, S(ev->sender), S(ev->recipient), S(ev->domain), outcomes[ev->outcome],
+	    ev->code, S(ev->enhanced), S(ev->mx_hostname), S(ev->mx_ip), S(ev->source_ip), S(ev->virtual_mta),
+	    S(ev->group_key), ev->attempts, ev->size, ev->connect_ms, ev->total_ms, ev->tls, S(note), S(ev->text));
 }
 
 /* --- life --- */
 
+#define EVERY_HOOK_HOOKS(X)								\
+	X(connect, on_connect) X(helo, on_helo) X(tls, on_tls) X(mail, on_mail)		\
+	X(rcpt, on_rcpt) X(header, on_header) X(body, on_body) X(eom, on_eom)		\
+	X(queue_commit, on_queue_commit) X(message_queued, on_message_queued)		\
+	X(schedule, on_schedule) X(route, on_route) X(acquire, on_acquire)		\
+	X(release, on_release) X(outgoing, on_outgoing)					\
+	X(connection_opened, on_opened) X(connection_saved, on_saved)			\
+	X(connection_reused, on_reused) X(connection_closed, on_closed)			\
+	X(line, on_line) X(attempt_done, on_attempt_done)
+
+#define NAME_OF(hook, fn) #hook,
+static const char *const hook_names[] = { EVERY_HOOK_HOOKS(NAME_OF) };
+
+static bool
+is_hook(struct ga_str name)
+{
+	for (size_t i = 0; i < sizeof hook_names / sizeof hook_names[0]; i++)
+		if (ga_str_eq(name, ga_str_c(hook_names[i])))
+			return true;
+	return false;
+}
+
+/* What the columns of the directives cannot say. */
 static bool
 check(const void *conf, struct ga_diag *diag)
 {
-	const struct every_hook_conf *c = (const struct every_hook_conf *)conf;
+	const struct ga_wordlists *rows = &((const struct every_hook_conf *)conf)->every_hook_answer;
+	enum ga_verdict verdict;
+	bool fine = true;
 
-	for (size_t i = 0; i < c->every_hook_answer.n; i++)
-		if (ga_str_eq(c->every_hook_answer.v[i].v[0], GA_STR("nonsense")))
-			ga_diag_error(diag, "every_hook_answer", "there is no hook nonsense");
-	return true;
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct ga_str *word = rows->v[i].v;
+
+		if (!is_hook(word[0]))
+			ga_diag_error(diag, "every_hook_answer", "there is no hook %.*s", S(word[0]));
+		else if (!verdict_of(word[1], &verdict))
+			ga_diag_error(diag, "every_hook_answer", "there is no verdict %.*s", S(word[1]));
+		else
+			continue;
+		fine = false;
+	}
+	return fine;
 }
 
 static bool
@@ -439,6 +633,23 @@ static void
 adopt(struct ga_inst *now, struct ga_inst *before)
 {
 	trace(now, "adopt of=%d", now != before);
+}
+
+static bool
+start(struct ga_inst *inst, struct ga_worker *w)
+{
+	struct worker *me = (struct worker *)ga_worker_state(inst, w);
+
+	me->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (me->timer < 0)
+		ga_log(inst, GA_ERR, "EXAMPLE-0003", "timerfd: %s", strerror(errno));
+	return me->timer >= 0;
+}
+
+static void
+stop(struct ga_inst *inst, struct ga_worker *w)
+{
+	close(((const struct worker *)ga_worker_state(inst, w))->timer);
 }
 
 static void
@@ -473,27 +684,21 @@ txn_end(struct ga_inst *inst, struct ga_txn *txn, void *state, enum ga_end end)
 	trace(inst, "txn_end rcpts=%u end=%d", ((struct txn *)state)->rcpts, (int)end);
 }
 
-#define EVERY_HOOK_HOOKS(X)								\
-	X(connect, on_connect) X(helo, on_helo) X(tls, on_tls) X(mail, on_mail)		\
-	X(rcpt, on_rcpt) X(header, on_header) X(body, on_body) X(eom, on_eom)		\
-	X(queue_commit, on_queue_commit) X(message_queued, on_message_queued)		\
-	X(schedule, on_schedule) X(route, on_route) X(acquire, on_acquire)		\
-	X(release, on_release) X(outgoing, on_outgoing)					\
-	X(connection_opened, on_opened) X(connection_saved, on_saved)			\
-	X(connection_reused, on_reused) X(connection_closed, on_closed)			\
-	X(line, on_line) X(attempt_done, on_attempt_done)
-
 GA_MODULE(every_hook, "1.0.0", "smtp_service ip_address relay_server domain", EVERY_HOOK_HOOKS,
 	EVERY_HOOK_DIRECTIVES,
 	.summary = "Example: uses every hook",
 	.conf = &every_hook_conf_schema,
 	.inst_size = sizeof(struct instance),
+	.worker_size = sizeof(struct worker),
 	.session_size = sizeof(struct session),
 	.txn_size = sizeof(struct txn),
+	.on_failure = GA_TEMPFAIL,	/* what a late or failed answer means; the default */
 	.check = check,
 	.init = init,
 	.fini = fini,
 	.adopt = adopt,
+	.start = start,
 	.drain = drain,
+	.stop = stop,
 	.session_end = session_end,
 	.txn_end = txn_end);
