@@ -68,6 +68,8 @@ q_attempts_end(struct q_loop *l)
 		attempt_free(l->out);
 	while ((a = l->free_attempts) != NULL) {
 		l->free_attempts = a->next;
+		if (a->read.message != NULL)	/* came when the loop had ended */
+			ga_message_unref(a->read.message);
 		free(a);
 	}
 }
@@ -274,8 +276,8 @@ ask_schedule(struct q_attempt *a)
 		schedule_answered(&a->run, verdict, a);
 }
 
-/* The loop ends while modules think: what they were asked about has happened, and goes
- * on record as if they had no opinion. */
+/* The loop ends while modules think, or are about to be asked: what it is about has
+ * happened, and goes on record as if they had no opinion. */
 void
 q_attempts_stop(struct q_loop *l)
 {
@@ -283,10 +285,12 @@ q_attempts_stop(struct q_loop *l)
 
 	for (a = l->out; a != NULL; a = next) {
 		next = a->next;
-		if (!ga_run_busy(&a->run))
-			continue;
-		ga_run_cancel(&a->run, GA_WHY_DRAIN);
-		schedule_answered(&a->run, GA_PASS, a);
+		if (a->reading) {
+			wait_until_next(a, proposed_wait_ms(a));
+		} else if (ga_run_busy(&a->run)) {
+			ga_run_cancel(&a->run, GA_WHY_DRAIN);
+			schedule_answered(&a->run, GA_PASS, a);
+		}
 	}
 }
 
@@ -297,6 +301,8 @@ read_back(struct ga_worker *w, struct ga_spool_read *read)
 
 	(void)w;
 	a->ticket.message = read->message;	/* NULL: the module is asked without addresses */
+	read->message = NULL;
+	a->reading = false;
 	ask_schedule(a);
 }
 
@@ -316,6 +322,7 @@ schedule(struct q_attempt *a)
 		a->ticket.message = NULL;
 		a->read = (struct ga_spool_read){ .seq = q_message(a->loop,
 		    q_envelope(a->loop, a->envelope)->message)->seq, .cb = read_back, .arg = a };
+		a->reading = true;
 		q_spool->read(a->loop->worker, &a->read);
 	}
 }

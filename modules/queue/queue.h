@@ -107,6 +107,7 @@ struct q_attempt {
 	struct ga_run run;		/* the schedule hook */
 	struct ga_ev_schedule schedule;
 	struct ga_spool_read read;	/* for its recipient, which is not in memory */
+	bool reading;
 	struct q_attempt *next;		/* free list; or list of all that are out */
 	struct q_attempt **prev;
 };

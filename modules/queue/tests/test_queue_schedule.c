@@ -574,6 +574,32 @@ test_a_stop_while_schedule_thinks_loses_no_attempt(void **state)
 	assert_int_equal(stage.first->attempts, 1);
 }
 
+/* A message that is not in memory is read back before the module is asked. */
+static void
+test_a_stop_while_the_message_is_read_back_loses_no_attempt(void **state)
+{
+	struct ga_ticket *t;
+
+	(void)state;
+	stage.schedule = think;
+	stage_accept((struct stage_mail){ .domain = "d.example", .vmta = "listed" });
+	stage_restart(CONF);
+	t = stage.first;
+	assert_null(t->message);
+	stage.first = NULL;
+	stage.last = &stage.first;
+	stage.ntickets = 0;
+	t->result = GA_RESULT_DEFERRAL;
+	t->done(t->home, t);		/* the spool's answer is on its way when the loop ends */
+	assert_int_equal(stage_spool().reads, 1);
+	stage_kill();
+	assert_int_equal(stage_wait.asked, 0);
+	stage_start(CONF);
+	assert_int_equal(stage_stats().disk, 1);
+	one_is_tried_after(300 * S);
+	assert_int_equal(stage.first->attempts, 1);
+}
+
 #define CONFIGURED(name) cmocka_unit_test_setup_teardown(name, setup, stage_teardown)
 #define HOOKED(name) cmocka_unit_test_setup_teardown(name, setup_hooked, stage_teardown)
 
@@ -609,6 +635,7 @@ main(void)
 		HOOKED(test_schedule_may_think),
 		HOOKED(test_schedule_that_thinks_too_long_is_not_waited_for),
 		HOOKED(test_a_stop_while_schedule_thinks_loses_no_attempt),
+		HOOKED(test_a_stop_while_the_message_is_read_back_loses_no_attempt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
