@@ -35,6 +35,8 @@
 	X(table, every_hook_answer, "", "words=2- repeat", ANYWHERE,				\
 	    "HOOK VERDICT [CODE ENHANCED TEXT]: what the hook answers")				\
 	X(duration, every_hook_after, "0", "max=1h", ANYWHERE, "Answer so much later")		\
+	X(duration, every_hook_limit, "2s", "min=1ms max=1h", ANYWHERE,				\
+	    "How long an answer of `never` is waited for")					\
 	X(choice, every_hook_wait, "timer", "oneof=timer|work|descriptor|dns", ANYWHERE,	\
 	    "What is waited for until then")							\
 	X(domain, every_hook_question, "", "", ANYWHERE, "Name whose address DNS is asked for")	\
@@ -221,19 +223,30 @@ answer_later(struct ga_call *call, const struct ga_strlist *row)
 	return ga_await_timer(call, (uint32_t)conf->every_hook_after, later, arg);
 }
 
+/* What `cancelled` needs: the call is of no use there.  In the call's pool, which lives that long. */
+struct asked {
+	struct ga_inst *inst;
+	const char *hook;
+};
+
 static void
 gone(void *arg, enum ga_why why)
 {
-	trace((struct ga_inst *)arg, "cancelled why=%d", (int)why);
+	const struct asked *asked = (const struct asked *)arg;
+
+	trace(asked->inst, "cancelled hook=%s why=%d", asked->hook, (int)why);
 }
 
 /* Nobody keeps the token, so nobody can resume it. */
 static enum ga_verdict
-never(struct ga_call *call)
+never(struct ga_call *call, const char *hook)
 {
-	const struct ga_wait wait = { .size = sizeof wait, .timeout_ms = 2000,
-		.label = "an answer that never comes", .cancelled = gone, .arg = ga_call_inst(call) };
+	struct asked *asked = (struct asked *)ga_alloc(ga_call_pool(call, GA_LIFE_CALL), sizeof *asked);
+	const struct ga_wait wait = { .size = sizeof wait,
+		.timeout_ms = (uint32_t)conf_of(call)->every_hook_limit,
+		.label = "an answer that never comes", .cancelled = gone, .arg = asked };
 
+	*asked = (struct asked){ ga_call_inst(call), hook };
 	return ga_suspend(call, &wait, NULL);
 }
 
@@ -246,7 +259,7 @@ answer(struct ga_call *call, const char *hook)
 	if (row == NULL)
 		return GA_PASS;
 	if (ga_str_eq(row->v[1], GA_STR("never")))
-		return never(call);
+		return never(call, hook);
 	if (ga_str_eq(row->v[1], GA_STR("fail")))
 		return ga_fail(call, "%s fails, as it was told to", hook);
 	if (conf_of(call)->every_hook_after > 0)
