@@ -43,16 +43,21 @@ struct rt_lookup {
 	bool v4, v6;			/* families to ask for */
 	rt_lookup_fn *done;
 	void *arg;
-	bool starting, ended;			/* inside rt_lookup_start() */
+	bool ended;			/* done has been called: whoever began this step frees it */
 };
 
 static void
 end(struct rt_lookup *l, struct ga_route *route)
 {
 	l->done(l->arg, route);
-	if (l->starting)
-		l->ended = true;
-	else
+	l->ended = true;
+}
+
+/* The end of a step that DNS began. */
+static void
+settle(struct rt_lookup *l)
+{
+	if (l->ended)
 		free(l);
 }
 
@@ -212,6 +217,7 @@ address_came(struct ga_worker *w, const struct ga_dns_answer *answer, void *arg)
 	take_addresses(l, q, answer);
 	if (--l->left == 0)
 		complete(l);
+	settle(l);
 }
 
 static void
@@ -293,14 +299,12 @@ null_mx(const struct ga_dns_answer *a)
 }
 
 static void
-mx_came(struct ga_worker *w, const struct ga_dns_answer *a, void *arg)
+judge_mx(struct rt_lookup *l, const struct ga_dns_answer *a)
 {
-	struct rt_lookup *l = arg;
 	struct rt_draft *d = &l->draft;
 	int n = (int)l->domain.n;
 	const char *p = l->domain.p;
 
-	(void)w;
 	if (no_answer(a)) {
 		end(l, rt_draft_refuse(d, GA_ROUTE_DEFER, 451, "4.4.3", "DNS %s for the MX of %.*s",
 		    a != NULL && a->timed_out ? "timed out" : "failed", n, p));
@@ -324,6 +328,16 @@ mx_came(struct ga_worker *w, const struct ga_dns_answer *a, void *arg)
 		take_mx(l, a);
 	}
 	ask_addresses(l);
+}
+
+static void
+mx_came(struct ga_worker *w, const struct ga_dns_answer *a, void *arg)
+{
+	struct rt_lookup *l = arg;
+
+	(void)w;
+	judge_mx(l, a);
+	settle(l);
 }
 
 /* --- what is written: smtp_route, relay, literal --- */
@@ -420,7 +434,6 @@ rt_lookup_start(struct rt_loop *loop, struct ga_snapshot *snap, const struct rt_
 	struct rt_lookup *l = ga_xcalloc(1, sizeof *l);
 
 	l->loop = loop;
-	l->starting = true;
 	l->done = done;
 	l->arg = arg;
 	l->allow_loopback = general->allow_loopback_mx;
@@ -440,7 +453,6 @@ rt_lookup_start(struct rt_loop *loop, struct ga_snapshot *snap, const struct rt_
 		l->from_dns = true;
 		loop->resolver->ask(loop->worker, l->domain, GA_DNS_MX, mx_came, l);
 	}
-	l->starting = false;
 	if (!l->ended)
 		return l;
 	free(l);
