@@ -634,7 +634,7 @@ def test_an_attempt_may_be_ended_before_it_is_made(hooked, sink):
     one.server.submit(recipients=[f"b@{hook}-{verdict}.example" for hook in ("route", "outgoing") for verdict in refusals])
     one.server.wait_queue(deferral_total=2, failure_total=2)
     for hook in ("route", "outgoing"):
-        assert len(re.findall(f"says {hook}", one.server.log_text())) == 2
+        one.server.wait_log(f"says {hook}", times=2)
     assert not sink.attempts
 
 

@@ -255,14 +255,15 @@ class Daemon:
         self.checked_to += len(text)
         assert not bad, "unexpected lines in greenarrowd's log:\n" + "\n".join(bad[:20])
 
-    def wait_log(self, pattern, timeout=20):
+    def wait_log(self, pattern, timeout=20, times=1):
+        """Wait until PATTERN has been logged, TIMES times; the last match. Counters go up before the line is written."""
         end = time.monotonic() + timeout
         while True:
-            found = re.search(pattern, self.log_text())
-            if found:
-                return found
+            found = list(re.finditer(pattern, self.log_text()))
+            if len(found) >= times:
+                return found[-1]
             if time.monotonic() > end:
-                raise AssertionError(f"no {pattern!r} in the log within {timeout} s:\n{self.tail()}")
+                raise AssertionError(f"{len(found)} times {pattern!r}, not {times}, in the log within {timeout} s:\n{self.tail()}")
             time.sleep(0.05)
 
     # Talking to it.
