@@ -5,6 +5,7 @@
 #define CLI_COMMANDS_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include <json-c/json.h>
 
@@ -19,6 +20,13 @@ char *cli_control_socket(const char *argv0);
 /* Asks one command; takes args.  NULL: said why on stderr, exit 1. */
 struct json_object *cli_ask(const char *argv0, const char *command, struct json_object *args);
 
+/* Asks a command that answers with a list in parts; takes args.  The answer has the
+ * whole list as its first member.  NULL: said why on stderr, exit 1. */
+struct json_object *cli_ask_list(const char *argv0, const char *command,
+    struct json_object *args, const char *list);
+/* A document, 4 spaces an indent, with an LF at its end. */
+void cli_print_json(FILE *, struct json_object *);
+
 /* Reading answers without caring whether a member is there. */
 int64_t cli_int(struct json_object *, const char *key);
 const char *cli_string(struct json_object *, const char *key);
@@ -31,6 +39,7 @@ const char *cli_duration(int64_t ms, char *buf, size_t room);
 int cli_report(int argc, char **argv, const char *name, const char *synopsis, const char *help,
     void (*print)(struct json_object *));
 
+int cli_remote_connections(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_waits(int argc, char **argv);
 

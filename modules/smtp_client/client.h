@@ -12,7 +12,8 @@
  *	body.c		the octets of the message, from memory or the spool
  *	result.c	ending tickets: the spool's DONE, hooks, counters
  *	saved.c		connections that wait for another transaction
- *	report.c	`connections` of the control socket, status
+ *	connections.c	`connections` of the control socket
+ *	report.c	names of states, status
  *	stuff.c wire.c	pure: dot-stuffing; replies and commands as text
  *
  * A connection and all that hangs on it belong to the loop of its throttle group.
@@ -106,7 +107,8 @@ struct smtpc_body {
 	uint64_t size;			/* octets of the message */
 	/* from the spool: one piece is sent while the next is read */
 	bool pieces;
-	bool reading;			/* the spool has `read` */
+	bool reading;			/* the spool has `read`, */
+	bool waits;			/* and nothing else is left to send */
 	struct ga_body *piece, *ahead;
 	uint64_t offset;		/* of the next read */
 	struct ga_spool_read_body read;
@@ -141,7 +143,8 @@ struct smtpc_txn {
 	struct ga_ev_outgoing event;
 	bool asked;
 	struct smtpc_body body;
-	uint64_t begun_ms;		/* the batch was taken */
+	uint64_t begun_ms;		/* the batch was taken, */
+	uint64_t sent_ms;		/* its commands were sent as one */
 };
 
 /* One address to try: indices in the route. */
@@ -161,8 +164,9 @@ struct smtpc_conn {
 
 	uint64_t id;			/* from 1 at start, a new one each connecting */
 	enum smtpc_state state;
-	uint64_t state_ms;		/* when it was entered */
-	uint64_t start_wall_us, start_ms, connected_ms;
+	uint64_t state_ms;		/* when it was entered, */
+	uint64_t command_ms;		/* when the command shown for it began */
+	uint64_t start_wall_ns, start_ms, connected_ms;
 	unsigned done, max;		/* transactions */
 	char initial_domain[256], mx[256];
 	struct ga_sockaddr remote, local;
@@ -215,10 +219,17 @@ struct smtpc_done {
 #define SMTPC_SAVED_BUCKETS 512
 #define SMTPC_SCRATCH 16384
 TAILQ_HEAD(smtpc_conns, smtpc_conn);
+/* A place in a loop's list that is kept from turn to turn. */
+struct smtpc_cursor {
+	LIST_ENTRY(smtpc_cursor) link;
+	struct smtpc_conn *next;
+};
+
 /* State of one loop (ga_worker_state). */
 struct smtpc_loop {
 	struct ga_worker *worker;
 	struct smtpc_conns all;		/* by id, more or less */
+	LIST_HEAD(, smtpc_cursor) cursors;	/* in all */
 	struct smtpc_conns saved_all;	/* oldest first */
 	struct smtpc_conns saved[SMTPC_SAVED_BUCKETS];	/* by group */
 	unsigned open;			/* connections in all */
@@ -268,6 +279,8 @@ struct smtpc_conn *smtpc_conn_new(struct smtpc_loop *);
 struct smtpc_conn *smtpc_conn_ref(struct smtpc_conn *);
 void smtpc_conn_unref(struct smtpc_conn *);
 void smtpc_enter(struct smtpc_conn *, enum smtpc_state);
+/* The same, and the command shown goes on: it began then. */
+void smtpc_enter_since(struct smtpc_conn *, enum smtpc_state, uint64_t command_ms);
 /* The reply, the write or the wait that is under way must end within ms; 0: no limit. */
 void smtpc_deadline(struct smtpc_conn *, uint64_t ms);
 /* Send what is in out; the rest goes when the stream takes it. */
@@ -378,6 +391,10 @@ void smtpc_unsave(struct smtpc_conn *);
 bool smtpc_fits(const struct ga_route *, void *conn);
 bool smtpc_offer_batch(struct ga_group *, struct ga_batch);
 bool smtpc_close_idle(struct ga_group *, struct ga_worker *);
+
+/* --- connections.c --- */
+void smtpc_connections_init(struct ga_inst *);
+void smtpc_cursors_pass(struct smtpc_loop *, const struct smtpc_conn *);
 
 /* --- report.c --- */
 void smtpc_report_init(struct ga_inst *);

@@ -100,7 +100,14 @@ smtpc_enter(struct smtpc_conn *c, enum smtpc_state state)
 	if ((c->state == SMTPC_SAVED) != (state == SMTPC_SAVED))
 		smtpc_count(&smtpc.saved, state == SMTPC_SAVED ? 1 : -1);
 	c->state = state;
-	c->state_ms = ga_now_ms(c->loop->worker);
+	c->state_ms = c->command_ms = ga_now_ms(c->loop->worker);
+}
+
+void
+smtpc_enter_since(struct smtpc_conn *c, enum smtpc_state state, uint64_t command_ms)
+{
+	smtpc_enter(c, state);
+	c->command_ms = command_ms;
 }
 
 void
@@ -519,6 +526,7 @@ smtpc_conn_close(struct smtpc_conn *c, const char *why, bool abort)
 	ga_timer_stop(c->timer);
 	c->armed_ms = 0;
 	smtpc_enter(c, SMTPC_CLOSED);
+	smtpc_cursors_pass(l, c);
 	TAILQ_REMOVE(&l->all, c, all);
 	l->open--;
 	ga_worker_load(l->worker, -1);

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 void
 smtpc_set_route(struct smtpc_conn *c, struct ga_route *route)
@@ -99,6 +100,15 @@ connected(struct ga_worker *w, struct ga_stream *s, int code, const char *err, v
 	smtpc_session_begin(c);
 }
 
+static uint64_t
+wall_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 /* Try targets[target], or give up when there is none. */
 void
 smtpc_connect_next(struct smtpc_conn *c)
@@ -116,7 +126,7 @@ smtpc_connect_next(struct smtpc_conn *c)
 	c->v6 = c->remote.u.sa.sa_family == AF_INET6;
 	smtpc_copy(c->mx, sizeof c->mx, host->name);
 	c->id = atomic_fetch_add(&smtpc.next_id, 1) + 1;
-	c->start_wall_us = ga_wall_ms() * 1000;
+	c->start_wall_ns = wall_ns();
 	c->start_ms = ga_now_ms(c->loop->worker);
 	smtpc_enter(c, SMTPC_CONNECTING);
 	target = (struct ga_transport_target){ c->route, host, &c->remote, smtpc_source(c),

@@ -130,7 +130,7 @@ handshake(struct smtpc_conn *c)
 	snprintf(key, sizeof key, "%s|%s|%s", c->mx, ga_sockaddr_text(&c->remote, true, remote),
 	    source);
 	p.resume_key = ga_str_c(key);
-	smtpc_enter(c, SMTPC_HANDSHAKE);
+	smtpc_enter_since(c, SMTPC_HANDSHAKE, c->command_ms);
 	/* A little more than the stream's own limit, which gives the better reason. */
 	smtpc_deadline(c, c->conf->smtp_tls_timeout + 1000);
 	ga_stream_starttls(c->stream, &p);

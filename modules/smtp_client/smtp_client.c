@@ -73,6 +73,7 @@ client_start(struct ga_inst *inst, struct ga_worker *w)
 	__atomic_store_n(&smtpc.throttle, throttle, __ATOMIC_RELAXED);
 	l->worker = w;
 	TAILQ_INIT(&l->all);
+	LIST_INIT(&l->cursors);
 	smtpc_saved_init(l);
 	l->scratch = ga_xmalloc(SMTPC_SCRATCH);
 	return true;

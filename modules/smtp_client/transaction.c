@@ -73,6 +73,7 @@ write_command(struct smtpc_conn *c, enum smtpc_state state)
 static void
 write_group(struct smtpc_conn *c)
 {
+	c->txn.sent_ms = ga_now_ms(c->loop->worker);
 	if (c->needs_rset)
 		write_command(c, SMTPC_RSET);
 	write_command(c, SMTPC_MAIL);
@@ -189,9 +190,12 @@ smtpc_txn_begin(struct smtpc_conn *c)
 static void
 step(struct smtpc_conn *c, enum smtpc_state state)
 {
-	smtpc_enter(c, state);
-	if (!c->txn.grouped)
+	if (c->txn.grouped) {
+		smtpc_enter_since(c, state, c->txn.sent_ms);
+	} else {
+		smtpc_enter(c, state);
 		write_command(c, state);
+	}
 	smtpc_deadline(c, state == SMTPC_DATA ? c->conf->smtp_data_timeout :
 	    c->conf->smtp_command_timeout);
 	smtpc_flush(c);
@@ -305,21 +309,32 @@ await_dot(struct smtpc_conn *c)
 		smtpc_line(c, GA_OUT_CMD, ".", 1);
 }
 
+/* Reports tell reading from sending, and since when. */
+static void
+note_waits(struct smtpc_conn *c, bool waits)
+{
+	if (c->txn.body.waits != waits)
+		c->command_ms = ga_now_ms(c->loop->worker);
+	c->txn.body.waits = waits;
+}
+
 static void
 send_message(struct smtpc_conn *c)
 {
 	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .enhanced = "4.3.0",
 		.text = GA_STR("the message could not be read from the spool") };
 	int error = 0;
+	enum smtpc_sent sent = smtpc_body_send(c, c->undurable == 0, &error);
 
-	switch (smtpc_body_send(c, c->undurable == 0, &error)) {
+	note_waits(c, sent == SMTPC_SENT_WAITS);
+	switch (sent) {
 	case SMTPC_SENT_ALL:
 		smtpc_want_read(c);
 		await_dot(c);
 		break;
 	case SMTPC_SENT_HELD:
 		smtpc_want_read(c);
-		smtpc_enter(c, SMTPC_HELD);
+		smtpc_enter_since(c, SMTPC_HELD, c->command_ms);
 		smtpc_deadline(c, 0);
 		break;
 	case SMTPC_SENT_BLOCKED:
@@ -359,7 +374,7 @@ smtpc_txn_release(struct smtpc_conn *c)
 {
 	if (c->state != SMTPC_HELD || c->write_failed)
 		return;
-	smtpc_enter(c, SMTPC_BODY);
+	smtpc_enter_since(c, SMTPC_BODY, c->command_ms);
 	send_message(c);
 }
 

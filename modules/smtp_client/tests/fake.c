@@ -170,6 +170,7 @@ ga_content_body(struct ga_content *c, uint32_t *header_size)
 void ga_control_register(struct ga_inst *i, const char *c, const char *h, ga_control_fn *f, void *a) { }
 void ga_control_reply(struct ga_control_call *c, struct json_object *o) { }
 bool ga_control_part(struct ga_control_call *c, struct json_object *o) { return true; }
+void ga_control_error(struct ga_control_call *c, const char *code, const char *fmt, ...) { }
 bool ga_control_gone(const struct ga_control_call *c) { return false; }
 void ga_status_register(struct ga_inst *i, ga_status_fn *f) { }
 

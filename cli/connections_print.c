@@ -1,0 +1,396 @@
+/*
+ * connections_print.c - the layouts of `greenarrow remote_connections`: a table,
+ * and a block of lines a connection.
+ *
+ * Pure: an answer of the daemon in, text out.  In the table a cell is as wide as
+ * the longest of its heading, its values and its least width; cells that belong
+ * together (IP -> IP) share a heading above and a line of dashes below.
+ * What comes from DNS is printed without control characters.
+ */
+#include "config.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "commands.h"
+#include "connections_print.h"
+
+#define CELL_TEXT 320		/* a domain has 255 octets, a key a little more */
+
+static struct json_object *
+list_of(struct json_object *answer, size_t *n)
+{
+	struct json_object *list = cli_member(answer, "remote_connections");
+
+	*n = list != NULL ? json_object_array_length(list) : 0;
+	return list;
+}
+
+static bool
+is_saved(struct json_object *c)
+{
+	return strcmp(cli_string(c, "state"), "saved_for_reuse") == 0;
+}
+
+/* --- values as text --- */
+
+typedef void text_fn(struct json_object *c, const char *key, const struct timespec *now, char *to);
+
+static void
+text_string(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	(void)now;
+	snprintf(to, CELL_TEXT, "%s", cli_string(c, key));
+	for (; *to != '\0'; to++)
+		if ((unsigned char)*to < ' ' || *to == 0x7f)
+			*to = '?';
+}
+
+static void
+text_number(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	(void)now;
+	snprintf(to, CELL_TEXT, "%lld", (long long)cli_int(c, key));
+}
+
+static void
+text_yes_no(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	(void)now;
+	snprintf(to, CELL_TEXT, "%s", json_object_get_boolean(cli_member(c, key)) ? "yes" : "no");
+}
+
+/* "sending message (waiting)" is "sending data (waiting)" in the table. */
+static void
+text_command(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	static const char message[] = "sending message ";
+	const char *command = cli_string(c, key);
+
+	(void)now;
+	if (strncmp(command, message, sizeof message - 1) == 0)
+		snprintf(to, CELL_TEXT, "sending data %s", command + sizeof message - 1);
+	else
+		snprintf(to, CELL_TEXT, "%s", *command != '\0' ? command : "-");
+}
+
+static void
+text_command_time(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	(void)now;
+	*to = '\0';
+	if (*cli_string(c, "current_smtp_command") != '\0')
+		snprintf(to, CELL_TEXT, "%.3fs", (double)cli_int(c, key) / 1000);
+}
+
+/* key: "local" or "remote" */
+static void
+text_address(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	char ip_key[16], port_key[16];
+	const char *ip;
+
+	(void)now;
+	snprintf(ip_key, sizeof ip_key, "%s_ip", key);
+	snprintf(port_key, sizeof port_key, "%s_port", key);
+	ip = cli_string(c, ip_key);
+	if (*ip == '\0')
+		snprintf(to, CELL_TEXT, "-");	/* not known before it is connected */
+	else
+		snprintf(to, CELL_TEXT, strchr(ip, ':') != NULL ? "[%s]:%lld" : "%s:%lld", ip,
+		    (long long)cli_int(c, port_key));
+}
+
+/* "2s", "1m30s", "2h0m5s" */
+static void
+text_seconds(int64_t s, char *to)
+{
+	if (s < 60)
+		snprintf(to, CELL_TEXT, "%llds", (long long)s);
+	else if (s < 3600)
+		snprintf(to, CELL_TEXT, "%lldm%llds", (long long)s / 60, (long long)s % 60);
+	else
+		snprintf(to, CELL_TEXT, "%lldh%lldm%llds", (long long)s / 3600,
+		    (long long)s / 60 % 60, (long long)s % 60);
+}
+
+/* RFC 3339, as the daemon writes it. */
+static bool
+parse_time(const char *text, struct timespec *t)
+{
+	struct tm tm = { 0 };
+	char sign = '+';
+	int hours = 0, minutes = 0;
+	long offset;
+
+	if (sscanf(text, "%d-%d-%dT%d:%d:%d.%9ld%c%d:%d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+	    &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &t->tv_nsec, &sign, &hours, &minutes) != 10)
+		return false;
+	tm.tm_year -= 1900;
+	tm.tm_mon--;
+	offset = hours * 3600L + minutes * 60L;
+	t->tv_sec = timegm(&tm) - (sign == '-' ? -offset : offset);
+	return true;
+}
+
+static void
+text_age(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	struct timespec start;
+	int64_t s;
+
+	*to = '\0';
+	if (!parse_time(cli_string(c, key), &start))
+		return;
+	s = now->tv_sec - start.tv_sec - (now->tv_nsec < start.tv_nsec);
+	text_seconds(s > 0 ? s : 0, to);
+}
+
+static void
+text_timeout(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	(void)now;
+	if (is_saved(c))
+		text_seconds(cli_int(c, key), to);
+	else
+		snprintf(to, CELL_TEXT, "active");
+}
+
+/* --- the table --- */
+
+static const struct cell {
+	const char *before;	/* what separates it from the cell to its left */
+	const char *above;	/* first line of the heading, over this cell and those joined to it */
+	const char *heading;
+	int least;
+	bool left;
+	text_fn *text;
+	const char *key;
+} cells[] = {
+	{ "", "", "id", 6, false, text_number, "id" },
+	{ "  ", "", "state", 20, false, text_string, "state" },
+	{ "  ", "current smtp", "command", 26, false, text_command, "current_smtp_command" },
+	{ " / ", "", "time", 6, false, text_command_time, "current_smtp_command_duration_ms" },
+	{ "  ", "", "tls", 3, false, text_yes_no, "tls_active" },
+	{ "  ", "", "local ip:port", 19, false, text_address, "local" },
+	{ " -> ", "", "remote ip:port", 0, false, text_address, "remote" },
+	{ "  ", "connected", "time", 9, false, text_age, "start_time" },
+	{ "  ", "messages", "sent", 6, false, text_number, "deliveries_done" },
+	{ " / ", "", "max", 3, false, text_number, "deliveries_max" },
+	{ "  ", "", "timeout", 7, false, text_timeout, "conn_expires_remaining" },
+	{ "  ", "", "mtaid", 6, false, text_string, "outmtaid" },
+	{ "  ", "throttle group", "key", 4, false, text_string, "throttle_group_key" },
+	{ " / ", "", "maxconn", 7, false, text_number, "throttle_group_maxconn" },
+	{ "  ", "", "mx hostname", 0, true, text_string, "mx_hostname" },
+	{ "  ", "", "initial domain", 0, true, text_string, "initial_domain" },
+	{ "  ", "", "most recent domain", 0, true, text_string, "most_recent_domain" },
+};
+#define NCELLS (sizeof cells / sizeof cells[0])
+
+static bool
+joined(size_t i)
+{
+	return i < NCELLS && strcmp(cells[i].before, "  ") != 0;
+}
+
+/* Of cell i and those joined to it; *next: the cell behind them. */
+static int
+group_width(const int *widths, size_t i, size_t *next)
+{
+	int width = widths[i];
+
+	for (*next = i + 1; joined(*next); ++*next)
+		width += (int)strlen(cells[*next].before) + widths[*next];
+	return width;
+}
+
+/* A line of a table: what only would be white space at its end is not printed. */
+struct line {
+	FILE *out;
+	int blanks;
+};
+
+static void
+put(struct line *l, const char *text, int width, bool left)
+{
+	int n = (int)strlen(text), pad = width > n ? width - n : 0;
+
+	if (!left)
+		l->blanks += pad;
+	while (n > 0 && text[n - 1] == ' ')
+		n--;
+	if (n > 0) {
+		fprintf(l->out, "%*s%.*s", l->blanks, "", n, text);
+		l->blanks = 0;
+	}
+	l->blanks += (int)strlen(text) - n + (left ? pad : 0);
+}
+
+static void
+print_heading(FILE *out, const int *widths)
+{
+	static const char dashes[] = "----------------------------------------------------------------";
+	struct line l = { out, 0 };
+	size_t i, next;
+	int width;
+
+	for (i = 0; i < NCELLS; i = next) {
+		width = group_width(widths, i, &next);
+		put(&l, cells[i].before, 0, true);
+		put(&l, cells[i].above, width, cells[i].left);
+	}
+	l = (struct line){ out, 0 };
+	fputc('\n', out);
+	for (i = 0; i < NCELLS; i++) {
+		put(&l, cells[i].before, 0, true);
+		put(&l, cells[i].heading, widths[i], cells[i].left);
+	}
+	fputc('\n', out);
+	for (i = 0; i < NCELLS; i = next) {
+		fputs(cells[i].before, out);
+		for (width = group_width(widths, i, &next); width > 0; width -= (int)sizeof dashes - 1)
+			fprintf(out, "%.*s", width, dashes);
+	}
+	fputc('\n', out);
+}
+
+static void
+find_widths(struct json_object *list, size_t n, const struct timespec *now, int *widths)
+{
+	char text[CELL_TEXT];
+
+	for (size_t i = 0; i < NCELLS; i++) {
+		int heading = (int)strlen(cells[i].heading);
+
+		widths[i] = cells[i].least > heading ? cells[i].least : heading;
+	}
+	for (size_t k = 0; k < n; k++)
+		for (size_t i = 0; i < NCELLS; i++) {
+			int width;
+
+			cells[i].text(json_object_array_get_idx(list, k), cells[i].key, now, text);
+			width = (int)strlen(text);
+			if (width > widths[i])
+				widths[i] = width;
+		}
+}
+
+static void
+print_totals(FILE *out, struct json_object *answer)
+{
+	long long busy = (long long)cli_int(answer, "connections_delivery_in_progress");
+	long long saved = (long long)cli_int(answer, "connections_saved_for_reuse");
+
+	fprintf(out, "open connections: %lld\n- delivery in progress: %lld\n"
+	    "- waiting for possible reuse: %lld\n", busy + saved, busy, saved);
+}
+
+void
+connections_print_brief(FILE *out, struct json_object *answer, struct timespec now)
+{
+	size_t n;
+	struct json_object *list = list_of(answer, &n);
+	int widths[NCELLS];
+	char text[CELL_TEXT];
+
+	find_widths(list, n, &now, widths);
+	print_heading(out, widths);
+	for (size_t k = 0; k < n; k++) {
+		struct line l = { out, 0 };
+
+		for (size_t i = 0; i < NCELLS; i++) {
+			cells[i].text(json_object_array_get_idx(list, k), cells[i].key, &now, text);
+			put(&l, cells[i].before, 0, true);
+			put(&l, text, widths[i], cells[i].left);
+		}
+		fputc('\n', out);
+	}
+	fputc('\n', out);
+	print_totals(out, answer);
+}
+
+/* --- the blocks --- */
+
+static void
+text_start(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	char day[32], zone[24];
+	struct timespec t;
+	struct tm tm;
+
+	(void)now;
+	*to = '\0';
+	if (!parse_time(cli_string(c, key), &t))
+		return;
+	localtime_r(&t.tv_sec, &tm);
+	strftime(day, sizeof day, "%Y-%m-%d %H:%M:%S", &tm);
+	strftime(zone, sizeof zone, "%z %Z", &tm);
+	snprintf(to, CELL_TEXT, "%s.%09ld %s", day, t.tv_nsec, zone);
+}
+
+static void
+text_command_and_time(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	const char *command = cli_string(c, key);
+
+	(void)now;
+	if (*command == '\0')
+		snprintf(to, CELL_TEXT, "-");
+	else
+		snprintf(to, CELL_TEXT, "%s (%.3fs)", command,
+		    (double)cli_int(c, "current_smtp_command_duration_ms") / 1000);
+}
+
+static void
+text_deliveries(struct json_object *c, const char *key, const struct timespec *now, char *to)
+{
+	int n = snprintf(to, CELL_TEXT, "%lld / %lld ", (long long)cli_int(c, key),
+	    (long long)cli_int(c, "deliveries_max"));
+
+	(void)now;
+	if (is_saved(c))
+		snprintf(to + n, CELL_TEXT - (size_t)n, "(%lld secs until close)",
+		    (long long)cli_int(c, "conn_expires_remaining"));
+	else
+		snprintf(to + n, CELL_TEXT - (size_t)n, "(active)");
+}
+
+static const struct {
+	const char *title;
+	text_fn *text;
+	const char *key;
+} lines[] = {
+	{ "Connection State:", text_string, "state" },
+	{ "Connection Time:", text_start, "start_time" },
+	{ "Current SMTP Command:", text_command_and_time, "current_smtp_command" },
+	{ "TLS Active:", text_yes_no, "tls_active" },
+	{ "Local IP:", text_string, "local_ip" },
+	{ "Remote IP:", text_string, "remote_ip" },
+	{ "Deliveries Completed:", text_deliveries, "deliveries_done" },
+	{ "VirtualMTA ID:", text_string, "outmtaid" },
+	{ "Throttle Group Key:", text_string, "throttle_group_key" },
+	{ "Throttle Group Maxconn:", text_number, "throttle_group_maxconn" },
+	{ "MX Hostname:", text_string, "mx_hostname" },
+	{ "Initial Domain:", text_string, "initial_domain" },
+	{ "Most Recent Domain:", text_string, "most_recent_domain" },
+};
+
+void
+connections_print_verbose(FILE *out, struct json_object *answer)
+{
+	size_t n;
+	struct json_object *list = list_of(answer, &n);
+	char text[CELL_TEXT];
+
+	for (size_t k = 0; k < n; k++) {
+		struct json_object *c = json_object_array_get_idx(list, k);
+
+		fprintf(out, "CONNECTION #%lld\n", (long long)cli_int(c, "id"));
+		for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+			lines[i].text(c, lines[i].key, NULL, text);
+			fprintf(out, "%-23s %s\n", lines[i].title, text);
+		}
+		fputc('\n', out);
+	}
+	print_totals(out, answer);
+}
