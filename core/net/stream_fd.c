@@ -17,7 +17,7 @@
 
 /* Octets a peer may still have under way when we close: read away, so that the
  * kernel sends a FIN behind our last reply and not a RST in place of it. */
-enum { DRAIN_READS = 4, DRAIN_OCTETS = 64 * 1024 };
+enum { DRAIN_READS = 16, DRAIN_OCTETS = 16 * 1024 };
 
 static struct fd_stream *of(struct ga_stream *s)
 {
@@ -113,8 +113,10 @@ static bool fd_save(struct ga_stream *s)
 
 static void drain(int fd)
 {
+	char dropped[DRAIN_OCTETS];
+
 	for (int i = 0; i < DRAIN_READS; i++)
-		if (recv(fd, NULL, DRAIN_OCTETS, MSG_TRUNC | MSG_DONTWAIT) <= 0)
+		if (recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT) <= 0)
 			return;
 }
 

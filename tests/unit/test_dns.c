@@ -224,7 +224,8 @@ static void stop_knot(void)
 /* --- asking --- */
 
 struct got {
-	bool done, inside, cancelled;
+	_Atomic bool done;		/* set last: the answer may come on another loop */
+	bool inside, cancelled;
 	unsigned type;
 	int rcode;
 	bool timed_out;
@@ -234,17 +235,8 @@ struct got {
 	struct ga_dns_question *q;
 };
 
-static void got_answer(struct ga_worker *w, const struct ga_dns_answer *a, void *arg)
+static void keep(struct got *g, const struct ga_dns_answer *a)
 {
-	struct got *g = arg;
-
-	assert_false(g->inside);
-	assert_false(g->done);
-	assert_ptr_equal(w, ga_worker_self());
-	g->done = true;
-	g->cancelled = a == NULL;
-	if (a == NULL)
-		return;
 	g->rcode = a->rcode;
 	g->timed_out = a->timed_out;
 	g->ttl = a->ttl;
@@ -264,6 +256,19 @@ static void got_answer(struct ga_worker *w, const struct ga_dns_answer *a, void 
 	}
 }
 
+static void got_answer(struct ga_worker *w, const struct ga_dns_answer *a, void *arg)
+{
+	struct got *g = arg;
+
+	assert_false(g->inside);
+	assert_false(g->done);
+	assert_ptr_equal(w, ga_worker_self());
+	g->cancelled = a == NULL;
+	if (a != NULL)
+		keep(g, a);
+	g->done = true;
+}
+
 static void ask(struct got *g, const char *name, unsigned type)
 {
 	memset(g, 0, sizeof(*g));
@@ -274,7 +279,7 @@ static void ask(struct got *g, const char *name, unsigned type)
 	assert_non_null(g->q);
 }
 
-static void turn(const bool *flag, unsigned ms)
+static void turn(const _Atomic bool *flag, unsigned ms)
 {
 	uint64_t until = ga_mono_us() + ms * UINT64_C(1000);
 
@@ -618,7 +623,7 @@ static void ask_on_worker(struct ga_worker *w, struct ga_post *post)
 static void test_each_loop_gets_its_own_callback(void **state)
 {
 	struct on_worker o = { .post.fn = ask_on_worker };
-	volatile bool *done = &o.got.done;
+	const _Atomic bool *done = &o.got.done;
 
 	ga_loop_post(ga_worker_get(0), &o.post);
 	for (int i = 0; i < 5000 && !*done; i++)

@@ -23,7 +23,7 @@ enum { KEPT_MAX = 256 };
 static _Atomic unsigned taken[2];	/* by worker */
 static _Atomic unsigned by_arg[4];
 static _Atomic unsigned kept;
-static int fds[KEPT_MAX];
+static _Atomic int fds[KEPT_MAX];
 static struct ga_inst *const inst = (struct ga_inst *)(void *)taken;
 
 static void accepted(struct ga_inst *i, struct ga_worker *w, int fd, const struct ga_sockaddr *peer,

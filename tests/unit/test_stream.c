@@ -644,8 +644,9 @@ static void meet(struct rogue *r)
 		turn(&b.eof, 20);
 	ga_stream_close(b.s, true);
 	b.s = NULL;
-	close(r->fd);
+	shutdown(r->fd, SHUT_RDWR);
 	pthread_join(t, NULL);
+	close(r->fd);
 }
 
 static void plaintext_after_close_notify(gnutls_session_t s, int fd)
