@@ -6,49 +6,16 @@ that were acknowledged and that arrived.
 
 import collections
 import os
-import pathlib
 import random
-import signal
-import subprocess
 import time
 
 import pytest
 
-from gatest import corpus, daemon, need, ports
+from gatest import bench, corpus, ports
 
 KILLS = int(os.environ.get("GA_KILLS", "5"))
 SESSIONS = 20
 CONNECTIONS = 20
-
-
-def bench_tool(name):
-    places = [daemon.prefix() / "bin" / name, daemon.prefix() / "libexec" / "greenarrow" / name]
-    for build in filter(None, (os.environ.get("GA_BUILD"), os.environ.get("top_builddir"), os.environ.get("GA_BENCH"))):
-        places += [pathlib.Path(build) / "tests/bench" / name, pathlib.Path(build) / name]
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
-        need.missing(f"{name} (tests/bench; set GA_BUILD)")
-    return str(found)
-
-
-class Tool:
-    """A program with its output in a file; stopped by SIGTERM."""
-
-    def __init__(self, folder, *command):
-        self.out = folder / (pathlib.Path(command[0]).name + ".out")
-        with open(self.out, "ab") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, env=daemon.environment())
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-    def wait_for(self, text, timeout=20):
-        end = time.monotonic() + timeout
-        while text not in self.out.read_text():
-            assert time.monotonic() < end and self.process.poll() is None, self.out.read_text()
-            time.sleep(0.05)
 
 
 def ids(path):
@@ -68,14 +35,14 @@ def empty_out(server):
 
 @pytest.mark.slow
 def test_nothing_acknowledged_is_lost_by_kill_9_under_load(greenarrow, tmp_path):
-    source, sink = bench_tool("ga_smtp_source"), bench_tool("ga_smtp_sink")
+    source, sink = bench.tool("ga_smtp_source"), bench.tool("ga_smtp_sink")
     port = ports.free_port()
     acked, arrived, unknown = tmp_path / "acked", tmp_path / "arrived", tmp_path / "unknown"
-    receiver = Tool(tmp_path, sink, f"--listen=127.0.0.1:{port}", f"--ids-log={arrived}")
+    receiver = bench.Tool(tmp_path, sink, f"--listen=127.0.0.1:{port}", f"--ids-log={arrived}")
     receiver.wait_for("ready")
     server = greenarrow(route=f"127.0.0.1:{port}", retry="retry_schedule 1s",
                         everywhere=f"reuse_connections yes\ndomain receiver.example {{\n  smtp_route 127.0.0.1:{port}\n  max_concurrent_connections {CONNECTIONS}\n}}")
-    load = Tool(tmp_path, source, f"--sessions={SESSIONS}", f"--duration={KILLS * 30}s", "--size=4096", f"--acked-log={acked}", f"--unknown-log={unknown}",
+    load = bench.Tool(tmp_path, source, f"--sessions={SESSIONS}", f"--duration={KILLS * 30}s", "--size=4096", f"--acked-log={acked}", f"--unknown-log={unknown}",
                 "--to=u%n.%r@receiver.example", "--timeout=60s", f"127.0.0.1:{server.port}")
     try:
         for _ in range(KILLS):
@@ -138,13 +105,13 @@ def test_a_kill_while_the_receiver_thinks_repeats_at_most_what_was_in_flight(gre
 
 @pytest.mark.slow
 def test_a_graceful_stop_under_load_loses_and_repeats_nothing(greenarrow, tmp_path):
-    source, sink = bench_tool("ga_smtp_source"), bench_tool("ga_smtp_sink")
+    source, sink = bench.tool("ga_smtp_source"), bench.tool("ga_smtp_sink")
     port = ports.free_port()
     acked, arrived = tmp_path / "acked", tmp_path / "arrived"
-    receiver = Tool(tmp_path, sink, f"--listen=127.0.0.1:{port}", f"--ids-log={arrived}")
+    receiver = bench.Tool(tmp_path, sink, f"--listen=127.0.0.1:{port}", f"--ids-log={arrived}")
     receiver.wait_for("ready")
     server = greenarrow(route=f"127.0.0.1:{port}", retry="retry_schedule 1s")
-    load = Tool(tmp_path, source, "--sessions=10", "--duration=60s", "--size=4096", f"--acked-log={acked}", "--to=u%n.%r@receiver.example", f"127.0.0.1:{server.port}")
+    load = bench.Tool(tmp_path, source, "--sessions=10", "--duration=60s", "--size=4096", f"--acked-log={acked}", "--to=u%n.%r@receiver.example", f"127.0.0.1:{server.port}")
     try:
         for _ in range(3):
             time.sleep(1)

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from gatest import corpus, daemon
+from gatest import bench, corpus, daemon, ports
 from gatest.badsink import BlackHole, Body, Default, Delay, Silence
 
 FIELDS = ["id", "state", "start_time", "local_ip", "local_port", "remote_ip", "remote_port", "deliveries_done", "deliveries_max",
@@ -350,3 +350,65 @@ def server_list(server):
             if "connections_saved_for_reuse" in part:
                 return rows
     raise AssertionError("the answer ended early")
+
+
+MANY = 9000
+
+
+def probe(server, sink):
+    """Milliseconds from handing in a message to its arrival."""
+    before, started = len(sink.messages), time.monotonic()
+    server.submit(recipients=["a@probe.example"])
+    sink.wait_for(lambda: len(sink.messages) > before)
+    return (sink.messages[-1].at - started) * 1000
+
+
+def listing(server, *arguments):
+    """Seconds that one listing takes, from the start of the program to its end."""
+    started = time.monotonic()
+    out = report(server, *arguments)
+    return time.monotonic() - started, out
+
+
+@pytest.mark.heavy
+def test_9000_connections_are_listed_in_half_a_second_and_hold_up_no_delivery(greenarrow, sinks, tmp_path):
+    slowed = 4 if b"__asan_init" in daemon.program("greenarrowd").read_bytes() else 1       # what a sanitizer costs
+    port, prompt = ports.free_port(), sinks()
+    holder = bench.Tool(tmp_path, bench.tool("ga_smtp_sink"), f"--listen=127.0.0.1:{port}", "--delay=10m", "--delay-at=eom")
+    try:
+        holder.wait_for("ready")
+        server = greenarrow(general="stop_timeout 1s", everywhere=daemon.block("domain *.many.example", f"smtp_route 127.0.0.1:{port}\nmax_concurrent_connections {MANY}")
+                            + daemon.block("domain probe.example", f"smtp_route {prompt.address}"))
+        alone = sorted(probe(server, prompt) for _ in range(40))
+        load = bench.Tool(tmp_path, bench.tool("ga_smtp_source"), f"--messages={MANY}", "--size=1000", "--to=u%n.%r@d%d.many.example", "--domains=100", f"127.0.0.1:{server.port}")
+        end = time.monotonic() + 120
+        while server.status()["smtp_client"]["connections"] < MANY or server.status()["smtp_client"]["connecting"]:
+            assert time.monotonic() < end, server.status()["smtp_client"]
+            time.sleep(0.2)
+        load.stop()
+        took, text = min((listing(server, "--json") for _ in range(5)), key=lambda one: one[0])
+        found = json.loads(text)["remote_connections"]
+        assert len(found) == MANY and [c["id"] for c in found] == sorted({c["id"] for c in found})
+        assert {c["state"] for c in found} == {"sending"}
+        table, _ = min((listing(server) for _ in range(3)), key=lambda one: one[0])
+        filtered, _ = min((listing(server, "--json", "--filter-state=closing") for _ in range(3)), key=lambda one: one[0])
+
+        # in processes of their own, or the probes would wait for this one to parse
+        lists = subprocess.Popen(["sh", "-c", 'n=0; while test ! -e stop; do "$@" >last && n=$((n+1)) || exit 1; done; echo $n >count', "sh",
+                                  str(daemon.program("greenarrow")), "remote_connections", f"--config-filename={server.config}", "--json"],
+                                 cwd=tmp_path, env=daemon.environment())
+        meanwhile = sorted(probe(server, prompt) for _ in range(40))
+        (tmp_path / "stop").touch()
+        assert lists.wait(30) == 0
+        count = int((tmp_path / "count").read_text())
+        print(f"9,000 connections: --json {took * 1000:.0f} ms, table {table * 1000:.0f} ms, none of them {filtered * 1000:.0f} ms; a delivery alone "
+              f"{alone[20]:.1f} (at most {alone[-1]:.1f}) ms, during {count} listings {meanwhile[20]:.1f} (at most {meanwhile[-1]:.1f}) ms")
+        assert count >= 1 and len(json.loads((tmp_path / "last").read_text())["remote_connections"]) in (MANY, MANY + 1)
+        assert took < 0.5 * slowed and table < 0.5 * slowed and filtered < 0.1 * slowed
+        # two cores share daemon, listings, both sinks and this test
+        assert meanwhile[20] - alone[20] < 50 * slowed, (alone, meanwhile)
+        server.process.kill()           # nobody waits for 9,000 replies
+        server.process.wait()
+        server.exit_checked = True
+    finally:
+        holder.stop()
