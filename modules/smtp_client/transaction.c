@@ -154,7 +154,10 @@ check_message(struct smtpc_conn *c)
 	uint64_t size = message_size(&c->txn);
 	char text[400];
 
-	if (c->offer.size_limit > 0 && size > c->offer.size_limit) {
+	if (c->txn.message->flags & GA_MSG_BINARYMIME) {
+		/* RFC 3030 3: never by DATA, which would break it */
+		refuse_all(c, "5.6.3", "the message is binary, which cannot be sent by DATA");
+	} else if (c->offer.size_limit > 0 && size > c->offer.size_limit) {
 		snprintf(text, sizeof text, "the message has %llu octets and %s takes no more than %llu",
 		    (unsigned long long)size, c->mx, (unsigned long long)c->offer.size_limit);
 		refuse_all(c, "5.3.4", text);

@@ -26,20 +26,7 @@ struct mail_args {
 static bool
 parse_size(struct ga_str v, uint64_t *size)
 {
-	if (v.n == 0 || v.n > 20)
-		return false;
-	*size = 0;
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned digit = (unsigned)(v.p[i] - '0');
-
-		if (digit > 9)
-			return false;
-		if (*size > (UINT64_MAX - digit) / 10)
-			*size = UINT64_MAX;
-		else if (*size < UINT64_MAX)
-			*size = *size * 10 + digit;
-	}
-	return true;
+	return v.n <= 20 && smtpd_number(v, size);
 }
 
 static bool
@@ -47,7 +34,11 @@ parse_body(struct ga_str v, uint32_t *flags)
 {
 	if (ga_str_caseeq(v, GA_STR("8BITMIME")))
 		*flags |= GA_MSG_BODY_8BITMIME;
-	return (*flags & GA_MSG_BODY_8BITMIME) || ga_str_caseeq(v, GA_STR("7BIT"));
+	else if (ga_str_caseeq(v, GA_STR("BINARYMIME")))
+		*flags |= GA_MSG_BINARYMIME;
+	else
+		return ga_str_caseeq(v, GA_STR("7BIT"));
+	return true;
 }
 
 static bool

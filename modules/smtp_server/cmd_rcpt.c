@@ -128,6 +128,10 @@ smtpd_cmd_rcpt(struct smtpd_session *s, struct ga_str arg)
 		smtpd_say(s, "503 5.5.1 MAIL first");
 		return;
 	}
+	if (s->bdat.begun || s->bdat.failed) {
+		smtpd_say(s, "503 5.5.1 Recipients come before the message");
+		return;
+	}
 	memset(&found, 0, sizeof found);
 	if (too_many(s))
 		return;

@@ -29,6 +29,7 @@ static const struct command commands[] = {
 	{ GA_STR("RCPT"), smtpd_cmd_rcpt, SMTPD_LINE, false },
 	{ GA_STR("MAIL"), smtpd_cmd_mail, SMTPD_LINE + 26 + 17, false },
 	{ GA_STR("DATA"), smtpd_cmd_data, SMTPD_LINE, false },
+	{ GA_STR("BDAT"), smtpd_cmd_bdat, SMTPD_LINE, false },
 	{ GA_STR("EHLO"), smtpd_cmd_ehlo, SMTPD_LINE, true },
 	{ GA_STR("HELO"), smtpd_cmd_helo, SMTPD_LINE, true },
 	{ GA_STR("QUIT"), smtpd_cmd_quit, SMTPD_LINE, false },
@@ -39,7 +40,6 @@ static const struct command commands[] = {
 	{ GA_STR("HELP"), smtpd_cmd_help, SMTPD_LINE, true },
 	{ GA_STR("EXPN"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("AUTH"), smtpd_cmd_unsupported, SMTPD_LINE, true },
-	{ GA_STR("BDAT"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("ETRN"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("TURN"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("SEND"), smtpd_cmd_unsupported, SMTPD_LINE, true },
@@ -66,6 +66,23 @@ find(struct ga_str verb)
 	return NULL;
 }
 
+bool
+smtpd_number(struct ga_str text, uint64_t *value)
+{
+	*value = 0;
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned digit = (unsigned)(text.p[i] - '0');
+
+		if (digit > 9)
+			return false;
+		if (*value > (UINT64_MAX - digit) / 10)
+			*value = UINT64_MAX;
+		else if (*value < UINT64_MAX)
+			*value = *value * 10 + digit;
+	}
+	return text.n > 0;
+}
+
 static bool
 has_control(struct ga_str line)
 {
@@ -73,6 +90,16 @@ has_control(struct ga_str line)
 		if ((unsigned char)line.p[i] < 0x20 || line.p[i] == 0x7f)
 			return true;
 	return false;
+}
+
+/* No command is made of this line.  If it was to be a BDAT, octets follow that are
+ * no commands either. */
+static void
+refuse_line(struct smtpd_session *s, struct ga_str line, struct ga_str reply)
+{
+	smtpd_say_str(s, reply);
+	if (line.n >= 4 && ga_str_caseeq((struct ga_str){ line.p, 4 }, GA_STR("BDAT")))
+		smtpd_lost_count(s);
 }
 
 static void
@@ -86,11 +113,11 @@ run_command(struct smtpd_session *s, struct ga_str line)
 	if (smtpd_asks(s, line))
 		smtpd_tell_line(s, GA_IN_CMD, line);
 	if (c == NULL)
-		smtpd_say(s, "500 5.5.2 Command not recognized");
+		refuse_line(s, line, GA_STR("500 5.5.2 Command not recognized\r\n"));
 	else if (line.n + 2 > c->line_max)
-		smtpd_say(s, "500 5.5.2 Line too long");
+		refuse_line(s, line, GA_STR("500 5.5.2 Line too long\r\n"));
 	else if (has_control(line))
-		smtpd_say(s, "501 5.5.2 Control character in command");
+		refuse_line(s, line, GA_STR("501 5.5.2 Control character in command\r\n"));
 	else {
 		if (c->junk && ++s->junk > SMTPD_JUNK_MAX)
 			s->errors++;
@@ -127,7 +154,9 @@ skip_input(struct smtpd_session *s, const char *p, size_t n)
 static size_t
 too_long(struct smtpd_session *s, const char *p, size_t n)
 {
-	smtpd_say(s, "500 5.5.2 Line too long");
+	refuse_line(s, (struct ga_str){ p, n }, GA_STR("500 5.5.2 Line too long\r\n"));
+	if (s->state != S_COMMAND)
+		return n;
 	skip_line(s);
 	return skip_input(s, p, n);
 }
@@ -148,7 +177,7 @@ take_line(struct smtpd_session *s, const char *p, size_t used, size_t end)
 
 	smtpd_deadline(s, s->gen->conf->smtpd_timeout);
 	if (memchr(line.p, '\r', line.n) != NULL)
-		smtpd_say(s, "500 5.5.2 Bare <CR> in command");
+		refuse_line(s, line, GA_STR("500 5.5.2 Bare <CR> in command\r\n"));
 	else
 		run_command(s, line);
 }
@@ -174,7 +203,8 @@ smtpd_input_command(struct smtpd_session *s, const char *p, size_t n)
 		} else if (s->gen->conf->bare_newlines == SMTPD_BARE_NORMALIZE) {
 			take_line(s, p, used, 1);
 		} else {
-			smtpd_say(s, "500 5.5.2 Bare <LF>: lines end with <CR><LF>");
+			refuse_line(s, (struct ga_str){ p, used },
+			    GA_STR("500 5.5.2 Bare <LF>: lines end with <CR><LF>\r\n"));
 			skip_line(s);
 		}
 	}

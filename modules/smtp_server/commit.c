@@ -1,7 +1,7 @@
 /*
  * commit.c - from the end of data to the reply.
  *
- * Called by data.c when the end of data has come, and by hooks and intake with
+ * Called by data.c and cmd_bdat.c when the end has come, and by hooks and intake with
  * their answers, on the session's loop.  250 is said only in intake's callback,
  * when the message is on stable storage; whoever goes away before it does not
  * stop the message.
@@ -56,8 +56,8 @@ say_queued(struct smtpd_session *s, uint32_t id)
 	smtpd_say_str(s, (struct ga_str){ text, sizeof text - 1 });
 }
 
-static void
-say_refusal(struct smtpd_session *s)
+void
+smtpd_say_refusal(struct smtpd_session *s)
 {
 	switch (s->refusal) {
 	case REFUSE_NOT:
@@ -96,6 +96,7 @@ message_over(struct smtpd_session *s, bool accepted)
 		atomic_fetch_add(&c->recipients, s->txn->nrcpts);
 		atomic_fetch_add(&c->octets, s->scan.size);
 		s->errors = s->junk = 0;
+		s->dropped = 0;
 	} else {
 		atomic_fetch_add(&c->messages_refused, 1);
 	}
@@ -219,7 +220,7 @@ smtpd_message_complete(struct smtpd_session *s)
 		return;
 	}
 	if (s->refusal != REFUSE_NOT) {
-		say_refusal(s);
+		smtpd_say_refusal(s);
 		message_over(s, false);
 		return;
 	}

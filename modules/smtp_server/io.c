@@ -31,6 +31,7 @@ drop_input(struct smtpd_session *s, const char *p, size_t n)
 static input_fn *const input_of[S_COUNT_] = {
 	[S_COMMAND] = smtpd_input_command,
 	[S_DATA] = smtpd_input_data,
+	[S_CHUNK] = smtpd_input_chunk,
 	[S_CLOSING] = drop_input,
 	[S_LINGER] = drop_input,
 	[S_DEAD] = drop_input,
@@ -222,6 +223,7 @@ wanted(const struct smtpd_session *s)
 		return s->eof ? 0 : GA_READ;
 	case S_COMMAND:
 	case S_DATA:
+	case S_CHUNK:
 		return s->eof || s->blocked ? events : events | GA_READ;
 	case S_GREETING:
 	case S_ASK:

@@ -1,7 +1,7 @@
 /*
  * scan.c - one pass over message text as it arrives.
  *
- * Called by data.c on the session's loop for every octet of mail that enters the
+ * Called by receive.c on the session's loop for every octet of mail that enters the
  * system, so the common case (CRLF lines that begin with no dot) is two memchr()
  * a line and one emit() a call.  Pure; owns nothing; cut anywhere.
  *
@@ -10,6 +10,10 @@
  * smuggling).  CR LF alone at the very beginning counts as after a line end.
  * A CR or LF alone is noted and, with `normalize`, given out as CRLF: a line start
  * for dot-stuffing, but never for the end of data.
+ *
+ * Of counted text (BDAT) the same is found, but for dots and an end.  Of a binary
+ * message the header is text like any other; what follows its empty line goes
+ * through unseen.
  */
 #include <string.h>
 
@@ -20,9 +24,11 @@ static const char received[] = "received:";
 #define NAME_OTHER UINT32_MAX
 
 void
-smtpd_scan_init(struct smtpd_scan *s, bool normalize, smtpd_emit_fn *emit, void *arg)
+smtpd_scan_init(struct smtpd_scan *s, enum smtpd_scan_how how, bool normalize,
+    smtpd_emit_fn *emit, void *arg)
 {
 	memset(s, 0, sizeof *s);
+	s->how = how;
 	s->normalize = normalize;
 	s->emit = emit;
 	s->arg = arg;
@@ -185,7 +191,7 @@ scan_line_start(struct smtpd_scan *s, const char *p, size_t i, size_t *run)
 {
 	bool soft = s->at == SCAN_SOFT;
 
-	if (p[i] != '.') {
+	if (p[i] != '.' || s->how != SCAN_DOTTED) {
 		s->at = SCAN_TEXT;
 		return i;
 	}
@@ -222,13 +228,30 @@ scan_soft_dot(struct smtpd_scan *s, const char *p, size_t i, size_t *run)
 	return i;
 }
 
+/* The body of a binary message: octets, whatever they are. */
+static bool
+in_binary(const struct smtpd_scan *s)
+{
+	return s->how == SCAN_BINARY && !s->in_header;
+}
+
+static void
+pass_binary(struct smtpd_scan *s, const char *p, size_t n)
+{
+	bool nul = s->nul;
+
+	give(s, p, n);
+	note_octets(s, p, n);
+	s->nul = nul;
+}
+
 size_t
 smtpd_scan_feed(struct smtpd_scan *s, const char *p, size_t n, bool *end)
 {
 	size_t i = 0, run = 0;
 
 	*end = false;
-	while (i < n && !*end) {
+	while (i < n && !*end && !in_binary(s)) {
 		switch (s->at) {
 		case SCAN_LINE:
 		case SCAN_SOFT:
@@ -255,5 +278,26 @@ smtpd_scan_feed(struct smtpd_scan *s, const char *p, size_t n, bool *end)
 	note_octets(s, p, i);
 	if (*end && s->in_header)
 		s->header_size = s->size;
+	if (i < n && in_binary(s)) {
+		pass_binary(s, p + i, n - i);
+		i = n;
+	}
 	return i;
+}
+
+void
+smtpd_scan_end(struct smtpd_scan *s)
+{
+	if (s->at == SCAN_CR) {
+		s->bare_cr = true;
+		soft_end(s);
+	}
+	if (in_binary(s))
+		return;
+	if (s->in_header && s->line_len > 0)
+		give(s, "\r\n", 2);
+	if (s->line_len > SMTPD_TEXT_LINE)
+		s->long_line = true;
+	if (s->in_header)
+		s->header_size = s->size;
 }

@@ -1,5 +1,5 @@
 /*
- * scan.h - what follows DATA: where it ends, what is in it.
+ * scan.h - the text of a message: where it ends, what is in it.
  *
  * Pure: no session, no I/O.  Fed as octets come, cut anywhere; gives the message
  * back without dot-stuffing through emit(), in runs as long as the input allows.
@@ -13,6 +13,13 @@
 
 /* A text line without its CRLF (RFC 5321 4.5.3.1.6). */
 #define SMTPD_TEXT_LINE 998u
+
+/* How the message comes. */
+enum smtpd_scan_how {
+	SCAN_DOTTED,		/* DATA: dot-stuffed, ended by CRLF.CRLF */
+	SCAN_COUNTED,		/* BDAT: a dot is a dot, the end is the caller's to know */
+	SCAN_BINARY		/* BDAT of a BINARYMIME message: text is its header alone */
+};
 
 /* What came before the next octet. */
 enum smtpd_scan_at {
@@ -30,6 +37,7 @@ typedef void smtpd_emit_fn(void *arg, const char *, size_t);
 struct smtpd_scan {
 	smtpd_emit_fn *emit;
 	void *arg;
+	enum smtpd_scan_how how;
 	enum smtpd_scan_at at;
 	bool normalize;		/* a CR or LF alone is given out as CRLF */
 	/* found so far */
@@ -43,9 +51,13 @@ struct smtpd_scan {
 	uint32_t name_len;	/* octets of it that are "received:" so far */
 };
 
-void smtpd_scan_init(struct smtpd_scan *, bool normalize, smtpd_emit_fn *, void *arg);
+void smtpd_scan_init(struct smtpd_scan *, enum smtpd_scan_how, bool normalize, smtpd_emit_fn *,
+    void *arg);
 /* Returns the octets used: n, or fewer when *end was set by CRLF.CRLF, which is
- * used and not given out. */
+ * used and not given out.  *end is set for SCAN_DOTTED only. */
 size_t smtpd_scan_feed(struct smtpd_scan *, const char *, size_t n, bool *end);
+/* The end of what was counted.  A header that ends in the middle of a line gets the
+ * CRLF it lacks, for a header is made of lines; a body is left as it came. */
+void smtpd_scan_end(struct smtpd_scan *);
 
 #endif

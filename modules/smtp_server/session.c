@@ -53,12 +53,13 @@ timed_out(struct smtpd_session *s)
 	case S_GREETING:
 	case S_COMMAND:
 	case S_DATA:
+	case S_CHUNK:
 		ga_log(s->w->inst, GA_DEBUG, "GA-SMTPD-0010", "session %llu of %s: timeout",
 		    (unsigned long long)s->id, s->peer_text);
 		smtpd_goodbye(s, "4.4.2", "Timeout, closing the connection");
 		break;
 	case S_HELD:
-		smtpd_data_tick(s);
+		smtpd_held_tick(s);
 		break;
 	case S_ASK:
 	case S_CONTENT:
@@ -209,6 +210,8 @@ smtpd_reset(struct smtpd_session *s, enum ga_end end)
 	}
 	s->rcpt_refused = s->rcpt_over = 0;
 	s->refusal = REFUSE_NOT;
+	s->complete = false;
+	memset(&s->bdat, 0, sizeof s->bdat);
 }
 
 void
@@ -296,7 +299,8 @@ settle(struct smtpd_session *s)
 		smtpd_flush(s);
 	}
 	/* all that can be processed has been; a client that half-closed gets its replies */
-	if (s->eof && !s->blocked && (s->state == S_COMMAND || s->state == S_DATA))
+	if (s->eof && !s->blocked &&
+	    (s->state == S_COMMAND || s->state == S_DATA || s->state == S_CHUNK))
 		smtpd_close(s, false);
 	if (s->nout > 0)
 		return;

@@ -3,7 +3,7 @@
  *
  * A session lives and dies on one worker loop.  It is a state machine: what comes
  * from the client goes to the function of its state (session.c); commands are in
- * cmd_*.c, the message in data.c and commit.c.
+ * cmd_*.c, the message in data.c, cmd_bdat.c, receive.c and commit.c.
  *
  * Every entry from outside (stream, timer, hook, intake) is bracketed by
  * smtpd_enter() and smtpd_leave(): between them replies gather in the worker's
@@ -42,7 +42,8 @@ enum smtpd_state {
 	S_COMMAND,		/* the next command is awaited or processed */
 	S_ASK,			/* a hook was asked about a command */
 	S_TLS,			/* 220 is sent, then the handshake */
-	S_DATA,			/* the message is received */
+	S_DATA,			/* the message is received, up to its dot */
+	S_CHUNK,		/* the octets of a BDAT are received, or dropped */
 	S_HELD,			/* ... but not now: memory or the spool is behind */
 	S_CONTENT,		/* hooks look at the message */
 	S_COMMIT,		/* on its way to stable storage */
@@ -65,6 +66,16 @@ struct smtpd_worker;
 typedef void smtpd_answer_fn(struct smtpd_session *, enum ga_verdict);
 
 struct smtpd_upload;			/* upload.c: a large body on its way */
+
+/* cmd_bdat.c: a message that comes in chunks, and the chunk that is being read. */
+struct smtpd_bdat {
+	bool begun;				/* a chunk was taken: no RCPT, no DATA */
+	bool failed;				/* one was refused: all are until RSET */
+	uint64_t chunks;			/* taken so far */
+	bool last;
+	uint64_t size, left;			/* as announced; still to come */
+	struct ga_str fault;			/* the reply to it; empty: it is taken */
+};
 
 struct smtpd_session {
 	uint32_t magic;
@@ -97,6 +108,7 @@ struct smtpd_session {
 	size_t helo_room;
 	bool esmtp, tls, relays;
 	unsigned errors, junk;			/* since the last accepted message */
+	uint64_t dropped;			/* ... octets of chunks that were refused */
 	unsigned rcpt_refused, rcpt_over;	/* of this transaction */
 
 	/* a hook that was asked */
@@ -114,8 +126,10 @@ struct smtpd_session {
 	struct ga_txn *txn;
 	struct smtpd_scan scan;
 	enum smtpd_refusal refusal;
-	uint64_t raw;				/* octets since DATA as they came */
+	struct smtpd_bdat bdat;
+	uint64_t raw;				/* octets since DATA or the first BDAT as they came */
 	uint64_t data_start_ms, held_since_ms;
+	enum smtpd_state held_in;
 	bool complete;				/* the end of data was seen */
 	struct smtpd_upload *upload;
 	bool commits;				/* intake has it: must live until its answer */
@@ -188,10 +202,12 @@ void smtpd_tell_line(struct smtpd_session *, enum ga_line, struct ga_str);
 
 /* command.c */
 size_t smtpd_input_command(struct smtpd_session *, const char *, size_t n);
+/* Digits, at least one; what does not fit is UINT64_MAX. */
+bool smtpd_number(struct ga_str, uint64_t *);
 
 typedef void smtpd_command_fn(struct smtpd_session *, struct ga_str arg);
 smtpd_command_fn smtpd_cmd_helo, smtpd_cmd_ehlo, smtpd_cmd_mail, smtpd_cmd_rcpt,
-    smtpd_cmd_data, smtpd_cmd_rset, smtpd_cmd_noop, smtpd_cmd_quit, smtpd_cmd_vrfy,
+    smtpd_cmd_data, smtpd_cmd_bdat, smtpd_cmd_rset, smtpd_cmd_noop, smtpd_cmd_quit, smtpd_cmd_vrfy,
     smtpd_cmd_help, smtpd_cmd_starttls, smtpd_cmd_unsupported, smtpd_cmd_http;
 
 /* cmd_starttls.c */
@@ -200,10 +216,30 @@ ga_stream_tls_fn smtpd_tls_done;
 
 /* data.c */
 size_t smtpd_input_data(struct smtpd_session *, const char *, size_t n);
+/* Why no message may begin, as the whole reply; empty: it may. */
+struct ga_str smtpd_no_message_now(const struct smtpd_session *);
+
+/* cmd_bdat.c */
+size_t smtpd_input_chunk(struct smtpd_session *, const char *, size_t n);
+/* A BDAT was not understood: nobody knows where its octets end and commands begin. */
+void smtpd_lost_count(struct smtpd_session *);
+
+/* receive.c */
+void smtpd_receive_begin(struct smtpd_session *, enum smtpd_scan_how);
+/* Octets of the message; returns those used, fewer only behind its end (complete). */
+size_t smtpd_receive(struct smtpd_session *, const char *, size_t n);
+/* What was counted is all of it. */
+void smtpd_receive_end(struct smtpd_session *);
+/* Moves the deadline; false: the client is too slow, and has been told. */
+bool smtpd_in_time(struct smtpd_session *);
+/* The same, and reads no further while there is no room. */
+void smtpd_pace(struct smtpd_session *);
+/* Octets of refused messages that are dropped. */
+uint64_t smtpd_drop_limit(const struct smtpd_session *);
 /* Reads no further until memory or the spool has room. */
 void smtpd_hold(struct smtpd_session *);
 /* Held: may it go on? */
-void smtpd_data_tick(struct smtpd_session *);
+void smtpd_held_tick(struct smtpd_session *);
 void smtpd_refuse_message(struct smtpd_session *, enum smtpd_refusal);
 
 /* upload.c */
@@ -221,6 +257,8 @@ void smtpd_upload_drop(struct smtpd_session *);
 /* commit.c */
 /* The end of data has come: hooks, intake, reply. */
 void smtpd_message_complete(struct smtpd_session *);
+/* Why the message is refused, as a reply. */
+void smtpd_say_refusal(struct smtpd_session *);
 /* Our Received field for the message, whose id is drawn if it has none. */
 struct ga_str smtpd_trace(struct smtpd_session *);
 

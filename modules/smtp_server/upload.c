@@ -1,7 +1,7 @@
 /*
  * upload.c - a large body goes to the spool while it arrives.
  *
- * Called by data.c, on the session's loop.  A message that has grown over
+ * Called by receive.c, on the session's loop.  A message that has grown over
  * SMTPD_PIECE goes to the spool in pieces of that size, our Received field first,
  * so that memory holds a few pieces of it and not fifty megabytes.  Not
  * when a module wants to see or edit the content: it must be whole for that.
@@ -60,7 +60,7 @@ piece_done(struct ga_worker *loop, struct ga_spool_piece *p)
 		smtpd_refuse_message(s, u->error == ENOSPC || u->error == EDQUOT ?
 		    REFUSE_FULL : REFUSE_ERROR);
 	if (s->state == S_HELD)
-		smtpd_data_tick(s);
+		smtpd_held_tick(s);
 	smtpd_leave(s);
 }
 

@@ -3,6 +3,7 @@
 import re
 import socket
 import ssl
+import struct
 import time
 
 import pytest
@@ -92,29 +93,35 @@ def test_a_client_that_drops_during_the_handshake_harms_nobody(server):
     assert smtp.submit(server.address, corpus.simple(), tls=True).code == 250
 
 
-def test_plaintext_after_the_end_of_tls_kills_the_session(server):
-    with server.client() as client:
-        client.ehlo()
-        client.starttls()
-        client.ehlo()
-        client.envelope()
-        client.cmd("DATA")
-        raw = client.sock.fileno()
-        plain = socket.fromfd(raw, socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            client.sock.setblocking(False)
-            client.sock.unwrap()
-        except (ssl.SSLError, OSError):
-            pass
-        plain.setblocking(True)
-        plain.settimeout(5)
-        try:
-            plain.sendall(b"x\r\n.\r\nMAIL FROM:<evil@sender.example>\r\n")
-            while plain.recv(4096):
+@pytest.mark.parametrize("said", [b"", b"MAIL FROM:<a@sender.example>\r\n", b"DATA\r\nSubject: x\r\n", b"BDAT 100\r\nSubject: x\r\n", b"BDAT 100 LAST\r\n",
+                                  b"BDAT 5 x\r\n"], ids=lambda said: said.split(b"\r")[0].decode())
+def test_plaintext_after_the_end_of_tls_kills_the_session(server, said):
+    """close_notify at each point of a session, 1 to 64 octets in clear behind it, then a reset (CVE-2026-45185)."""
+    for octets in (1, 7, 64):
+        with server.client() as client:
+            client.ehlo()
+            client.starttls()
+            client.ehlo()
+            if not said.startswith(b"MAIL"):
+                client.envelope()
+            client.send(said)
+            plain = socket.fromfd(client.sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                client.sock.setblocking(False)
+                client.sock.unwrap()
+            except (ssl.SSLError, OSError):
                 pass
-        except ConnectionError:
-            pass
-        plain.close()
+            plain.setblocking(True)
+            plain.settimeout(5)
+            try:
+                plain.sendall(b"x\r\n.\r\nMAIL FROM:<evil@sender.example>\r\nRCPT TO:<b@receiver.example>\r\n"[:octets])
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if octets > 1:
+                    while plain.recv(4096):
+                        pass
+            except ConnectionError:
+                pass
+            plain.close()
     server.submit()
 
 

@@ -2,14 +2,17 @@
  * fuzz_smtp_server.c - any octets from a client.
  *
  * What must hold: replies are lines of RFC 5321; nothing that only looks like the end
- * of data begins a transaction; what is stored has no NUL and no CR or LF alone; how the
- * octets are cut makes no difference, but where a client is refused for not waiting; and
+ * of data begins a transaction; what is stored has no NUL and no CR or LF alone, but for
+ * the body of binary mail; how the octets are cut makes no difference, but where a client is refused for not waiting; and
  * when it has gone everything it used has come back (world_disconnect).
  */
 #include "../../../tests/fuzz/fuzz.h"
 #include "world.h"
 
-#define BEGIN "EHLO c.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
+#include <strings.h>
+
+#define ENVELOPE "EHLO c.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\n"
+#define BEGIN ENVELOPE "DATA\r\n"
 
 static const struct fuzz_input inputs[] = {
 	FUZZ_INPUT(BEGIN "Subject: hi\r\n\r\n..dot\r\n.\r\nQUIT\r\n"),
@@ -17,6 +20,10 @@ static const struct fuzz_input inputs[] = {
 	FUZZ_INPUT("HELO [192.0.2.1]\r\nMAIL FROM:<> \r\nRCPT TO:<postmaster>\r\nRSET\r\nVRFY x\r\n"),
 	FUZZ_INPUT("EHLO c\r\nSTARTTLS\r\nEHLO d\r\nMAIL FROM:<\"a b\"@x.example> SIZE=10 BODY=7BIT\r\n"
 	    "RCPT TO:<@h.example:c@[192.0.2.9]>\r\nDATA\r\n.\r\n"),
+	FUZZ_INPUT(ENVELOPE "BDAT 10\r\nSubject: hBDAT 4 LAST\r\ni\r\nxMAIL FROM:<> BODY=BINARYMIME\r\n"
+	    "RCPT TO:<b@example.net>\r\nBDAT 0\r\nBDAT 12 LAST\r\na: b\r\n\r\n\0\r\n.DATA\r\n"),
+	FUZZ_INPUT("EHLO c\r\nMAIL FROM:<>\r\nBDAT 3\r\nxyzRCPT TO:<b@example.net>\r\nRSET\r\nBDAT 6 LAST\r\nRSET\r\n"
+	    "BDAT 18446744073709551615 LAST\r\nNOOP\r\n"),
 	FUZZ_INPUT(BEGIN "Received: a\r\nReceived: b\r\nReceived: c\r\n\r\n.\r\nGET / HTTP/1.0\r\n"),
 };
 
@@ -64,16 +71,20 @@ after_trace(struct ga_str t)
 	return (struct ga_str){ t.p + at, t.n - at };
 }
 
-/* How often the octets that end a message, and no others, are in the input. */
+/* How often the octets that end a message, and no others, are in the input: the dot,
+ * or the word that the last BDAT has. */
 static size_t
 ends_in(const uint8_t *p, size_t n)
 {
 	size_t ends = 0;
 
-	for (size_t i = 0; i + 3 <= n; i++)
+	for (size_t i = 0; i + 3 <= n; i++) {
 		if (memcmp(p + i, ".\r\n", 3) == 0 &&
 		    (i >= 2 && p[i - 2] == '\r' && p[i - 1] == '\n'))
 			ends++;
+		if (n - i >= 4 && strncasecmp((const char *)p + i, "LAST", 4) == 0)
+			ends++;
+	}
 	return ends;
 }
 
@@ -93,9 +104,10 @@ run(const uint8_t *data, size_t n, size_t piece)
 	r.said = strdup(world_heard(world));
 	r.messages = world->nmessages;
 	for (size_t i = 0; i < r.messages && i < WORLD_MESSAGES; i++) {
-		struct ga_str t = world->messages[i].text;
+		const struct world_message *m = &world->messages[i];
+		struct ga_str t = m->text;
 
-		check_text(t);
+		check_text(m->flags & GA_MSG_BINARYMIME ? (struct ga_str){ t.p, m->header_size } : t);
 		r.hash = r.hash * 31 + ga_str_hash(after_trace(t), false);
 	}
 	ga_pool_reset(world->pool);

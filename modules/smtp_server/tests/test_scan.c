@@ -33,6 +33,8 @@ store(void *arg, const char *p, size_t n)
 	r->n += n;
 }
 
+static enum smtpd_scan_how how = SCAN_DOTTED;
+
 /* Fed in pieces that end at cut, 2*cut ... ; once: only the first. */
 static void
 scan(struct result *r, const char *in, size_t n, size_t cut, bool once, bool normalize)
@@ -40,7 +42,7 @@ scan(struct result *r, const char *in, size_t n, size_t cut, bool once, bool nor
 	size_t at = 0;
 
 	memset(r, 0, sizeof *r);
-	smtpd_scan_init(&r->scan, normalize, store, r);
+	smtpd_scan_init(&r->scan, how, normalize, store, r);
 	while (at < n && !r->end) {
 		size_t piece = at > 0 && once ? n - at : cut < n - at ? cut : n - at;
 		size_t used = smtpd_scan_feed(&r->scan, in + at, piece, &r->end);
@@ -49,6 +51,8 @@ scan(struct result *r, const char *in, size_t n, size_t cut, bool once, bool nor
 		at += used;
 	}
 	r->used = at;
+	if (how != SCAN_DOTTED)
+		smtpd_scan_end(&r->scan);
 	assert_true(r->n == r->scan.size);
 }
 
@@ -280,6 +284,84 @@ test_odd_octets_are_seen_anywhere(void **state)
 	}
 }
 
+/* --- counted text --- */
+
+/* The same text as DATA brings it and as BDAT does: all that is found is the same. */
+static void
+test_counted_text_is_judged_like_dotted_text(void **state)
+{
+	static const struct sequence texts[] = {
+		S("a: b\r\n\r\nx\r\n"), S("Received: 1\r\n\r\nReceived: 2\r\n"), S("a: b\r\n\r\nx\ny\r\n"),
+		S("a\rb\r\n"), S("a\0b\r\n\r\n\xff\r\n"), S("\r\n"), S("\n\r\n"), S("\r\r\n"), S(""),
+	};
+	struct result dotted, counted;
+	char in[512];
+
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		for (int normalize = 0; normalize < 2; normalize++) {
+			memcpy(in, texts[i].p, texts[i].n);
+			memcpy(in + texts[i].n, ".\r\n", 3);
+			scan_all_ways(&dotted, in, texts[i].n + 3, normalize);
+			assert_true(dotted.end);
+			how = SCAN_COUNTED;
+			scan_all_ways(&counted, texts[i].p, texts[i].n, normalize);
+			how = SCAN_DOTTED;
+			assert_false(counted.end);
+			counted.end = true;
+			counted.used = dotted.used;
+			assert_same(&dotted, &counted);
+		}
+}
+
+static void
+test_dots_are_octets_of_counted_text(void **state)
+{
+	static const char text[] = ".\r\n..\r\n\r\n.\r\nx\r\n.\r\n";
+	struct result r;
+
+	how = SCAN_COUNTED;
+	scan_all_ways(&r, text, sizeof text - 1, false);
+	how = SCAN_DOTTED;
+	assert_true(!r.end && !r.scan.bare_cr && !r.scan.bare_lf);
+	assert_int_equal(r.n, sizeof text - 1);
+	assert_memory_equal(r.out, text, r.n);
+}
+
+static void
+test_a_cr_at_the_end_of_counted_text_is_alone(void **state)
+{
+	struct result r;
+
+	how = SCAN_COUNTED;
+	scan_all_ways(&r, "a: b\r\n\r\nx\r", 10, false);
+	assert_true(r.scan.bare_cr);
+	scan_all_ways(&r, "a: b\r\n\r\nx\r", 10, true);
+	how = SCAN_DOTTED;
+	assert_int_equal(r.n, 11);
+	assert_memory_equal(r.out + 8, "x\r\n", 3);
+}
+
+/* Only its header is looked at; its 8-bit octets are noted wherever they are. */
+static void
+test_the_body_of_binary_mail_is_not_judged(void **state)
+{
+	static const char text[] = "a: b\r\n\r\n\n\r\0\r\n.\r\nReceived: x\r\n\xff\r";
+	struct result r;
+
+	how = SCAN_BINARY;
+	scan_all_ways(&r, text, sizeof text - 1, true);
+	assert_true(!r.scan.nul && !r.scan.bare_cr && !r.scan.bare_lf && r.scan.eightbit);
+	assert_int_equal(r.scan.header_size, 8);
+	assert_int_equal(r.scan.received, 0);
+	assert_int_equal(r.n, sizeof text - 1);
+	assert_memory_equal(r.out, text, r.n);
+	scan_all_ways(&r, "a: b\n\r\n\r\n", 9, false);
+	assert_true(r.scan.bare_lf);
+	scan_all_ways(&r, "a: \0\r\n\r\n", 8, false);
+	assert_true(r.scan.nul);
+	how = SCAN_DOTTED;
+}
+
 int
 main(void)
 {
@@ -294,6 +376,10 @@ main(void)
 		cmocka_unit_test(test_long_lines_are_found_exactly),
 		cmocka_unit_test(test_a_message_without_empty_line_is_all_header),
 		cmocka_unit_test(test_odd_octets_are_seen_anywhere),
+		cmocka_unit_test(test_counted_text_is_judged_like_dotted_text),
+		cmocka_unit_test(test_dots_are_octets_of_counted_text),
+		cmocka_unit_test(test_a_cr_at_the_end_of_counted_text_is_alone),
+		cmocka_unit_test(test_the_body_of_binary_mail_is_not_judged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,56 +12,7 @@
 
 #include <cmocka.h>
 
-#include "world.h"
-
-#define HELLO "EHLO client.example\r\n"
-#define BEGIN "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
-#define TEXT "Subject: hi\r\n\r\nbody\r\n"
-
-/* Sends, and compares how the reply begins. */
-static void
-expect_n(struct world *w, const char *send, size_t n, const char *reply)
-{
-	const char *heard;
-
-	world_send(w, send, n);
-	heard = world_heard(w);
-	if (strncmp(heard, reply, strlen(reply)) != 0)
-		fail_msg("to \"%.60s\": \"%s\", not \"%s\"", send, heard, reply);
-}
-
-static void
-expect(struct world *w, const char *send, const char *reply)
-{
-	expect_n(w, send, strlen(send), reply);
-}
-
-static struct world *
-connected(const char *statements)
-{
-	struct world *w = world_new(statements);
-
-	world_connect(w);
-	expect(w, "", "220 test\r\n");
-	return w;
-}
-
-static struct world *
-greeted(const char *statements)
-{
-	struct world *w = connected(statements);
-
-	expect(w, HELLO, "250-");
-	return w;
-}
-
-static void
-assert_text(const struct world_message *m, const char *text, size_t n)
-{
-	assert_true(m->text.n > n);
-	assert_memory_equal(m->text.p + m->text.n - n, text, n);
-	assert_true(ga_str_starts(m->text, GA_STR("Received: from client.example ([192.0.2.1])\r\n\tby ")));
-}
+#include "dialogue.h"
 
 /* --- the way of a message --- */
 
@@ -514,17 +465,6 @@ test_nothing_behind_starttls_is_run(void **state)
 
 /* --- large bodies --- */
 
-static char *
-large(size_t n)
-{
-	char *text = malloc(n + 4);
-
-	for (size_t i = 0; i < n; i += 10)
-		memcpy(text + i, "x: abcde\r\n", 10);
-	memcpy(text + n, ".\r\n", 3);
-	return text;
-}
-
 static void
 test_a_large_body_goes_to_the_spool_as_it_comes(void **state)
 {
@@ -810,9 +750,29 @@ test_lines_are_told_as_they_were_said(void **state)
 /* --- the model --- */
 
 struct model {
-	bool helo, mail, tried;
+	bool helo, mail, chunks, failed;
 	unsigned rcpts;
 };
+
+static void
+model_reset(struct model *m)
+{
+	*m = (struct model){ .helo = m->helo };
+}
+
+/* A chunk of a message; any chunk that is refused spoils the transaction. */
+static char
+model_chunk(struct model *m, bool last, bool good)
+{
+	if (!m->mail || m->failed || (!m->chunks && m->rcpts == 0)) {
+		m->failed = m->mail;
+		return '5';
+	}
+	m->chunks = true;
+	if (last)
+		model_reset(m);
+	return good ? '2' : '5';
+}
 
 /* The reply's first digit and what changes, as RFC 5321 has it. */
 static char
@@ -828,22 +788,26 @@ model_step(struct model *m, unsigned command)
 		m->mail = true;
 		return '2';
 	case 3:				/* RCPT */
-		if (!m->mail)
+		if (!m->mail || m->chunks || m->failed)
 			return '5';
 		m->rcpts++;
 		return '2';
 	case 4: case 5: case 6:		/* RCPT, MAIL wrong; an unknown command */
 		return '5';
 	case 7: case 8:			/* a message, good and with a NUL */
-		if (m->rcpts == 0)
+		if (m->rcpts == 0 || m->chunks || m->failed)
 			return '5';
-		m->mail = false;
-		m->rcpts = 0;
+		model_reset(m);
 		return command == 7 ? '2' : '5';
 	case 9:				/* RSET */
-		m->mail = false;
-		m->rcpts = 0;
+		model_reset(m);
 		return '2';
+	case 12:			/* BDAT: a chunk; the last one; a last one with a bare LF */
+		return model_chunk(m, false, true);
+	case 13:
+		return model_chunk(m, true, true);
+	case 14:
+		return model_chunk(m, true, false);
 	case 10:			/* STARTTLS, not available */
 		return '4';
 	default:
@@ -859,7 +823,8 @@ test_random_commands_follow_the_model(void **state)
 		C(HELLO), C("EHLO other.example\r\n"), C("MAIL FROM:<a@example.org>\r\n"),
 		C("RCPT TO:<b@example.net>\r\n"), C("RCPT TO:<b@@>\r\n"), C("MAIL FROM:<a@\r\n"),
 		C("XYZZY\r\n"), C("DATA\r\n"), C("DATA\r\n"), C("RSET\r\n"), C("STARTTLS\r\n"),
-		C("NOOP\r\n"),
+		C("NOOP\r\n"), C("BDAT 6\r\nRSET\r\n"), C("BDAT 6 LAST\r\nDATA\r\n"),
+		C("BDAT 3 LAST\r\nx\ny"),
 	};
 	struct world *w = connected("max_errors 1000000");
 	struct model m = { 0 };
@@ -867,7 +832,7 @@ test_random_commands_follow_the_model(void **state)
 
 	srandom(4711);
 	for (unsigned i = 0; i < 200000; i++) {
-		unsigned c = (unsigned)random() % 12;
+		unsigned c = (unsigned)random() % 15;
 		char digit = model_step(&m, c);
 
 		world_send(w, commands[c].p, commands[c].n);

@@ -104,6 +104,12 @@ class Smtp:
         self.send(corpus.stuffed(wire))
         return self.reply()
 
+    def bdat(self, wire, size=0):
+        """A message in chunks of SIZE octets (0: one chunk), all sent at once; the replies, one a chunk."""
+        chunks = in_chunks(wire, size)
+        self.send(b"".join(chunks))
+        return [self.reply() for _ in chunks]
+
     def starttls(self):
         reply = self.cmd("STARTTLS")
         assert reply.code == 220, reply
@@ -145,6 +151,12 @@ class Smtp:
         except (ConnectionError, ssl.SSLError):
             return True
         return more == b"" and not self.buffer
+
+
+def in_chunks(wire, size=0):
+    """WIRE as BDAT brings it: a list of commands, each with its octets."""
+    pieces = [wire[at:at + size] for at in range(0, len(wire), size)] if size and wire else [wire]
+    return [b"BDAT %d%s\r\n%s" % (len(piece), b" LAST" if n == len(pieces) else b"", piece) for n, piece in enumerate(pieces, 1)]
 
 
 def submit(address, wire, sender="a@sender.example", recipients=("b@receiver.example",), parameters="", tls=False):
