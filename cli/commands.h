@@ -39,6 +39,7 @@ const char *cli_duration(int64_t ms, char *buf, size_t room);
 int cli_report(int argc, char **argv, const char *name, const char *synopsis, const char *help,
     void (*print)(struct json_object *));
 
+int cli_close_connection(int argc, char **argv);
 int cli_remote_connections(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_waits(int argc, char **argv);

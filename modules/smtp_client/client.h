@@ -13,6 +13,7 @@
  *	result.c	ending tickets: the spool's DONE, hooks, counters
  *	saved.c		connections that wait for another transaction
  *	connections.c	`connections` of the control socket
+ *	close.c		`close_connection` of the control socket
  *	report.c	names of states, status
  *	stuff.c wire.c	pure: dot-stuffing; replies and commands as text
  *
@@ -187,6 +188,7 @@ struct smtpc_conn {
 	bool reused;			/* not its first transaction, MAIL not answered yet */
 	bool needs_rset;
 	bool broken;			/* the session cannot go on after this transaction */
+	bool no_more;			/* an operator wants no transaction after this one */
 	unsigned rcpt_limit;		/* learnt from 452 4.5.3; 0 = not yet */
 	unsigned undurable;		/* DONEs given to the spool and not answered */
 
@@ -395,6 +397,9 @@ bool smtpc_close_idle(struct ga_group *, struct ga_worker *);
 /* --- connections.c --- */
 void smtpc_connections_init(struct ga_inst *);
 void smtpc_cursors_pass(struct smtpc_loop *, const struct smtpc_conn *);
+
+/* --- close.c --- */
+void smtpc_close_init(struct ga_inst *);
 
 /* --- report.c --- */
 void smtpc_report_init(struct ga_inst *);

@@ -51,7 +51,7 @@ static void
 forget_session(struct smtpc_conn *c)
 {
 	c->offer = (struct smtpc_offer){ 0 };
-	c->tls = c->reused = c->needs_rset = c->broken = c->write_failed = false;
+	c->tls = c->reused = c->needs_rset = c->broken = c->write_failed = c->no_more = false;
 	c->rcpt_limit = 0;
 	c->wanted = 0;
 	c->done = 0;

@@ -87,5 +87,6 @@ void
 smtpc_report_init(struct ga_inst *inst)
 {
 	smtpc_connections_init(inst);
+	smtpc_close_init(inst);
 	ga_status_register(inst, status);
 }

@@ -469,6 +469,13 @@ smtpc_txn_reply(struct smtpc_conn *c)
 
 /* --- after it --- */
 
+/* No further transaction on this connection, though it could have one. */
+static bool
+is_last(const struct smtpc_conn *c)
+{
+	return c->loop->draining || c->no_more;
+}
+
 /* Carried tickets have no next transaction when the connection has none. */
 static void
 end_carry(struct smtpc_conn *c)
@@ -476,9 +483,9 @@ end_carry(struct smtpc_conn *c)
 	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .enhanced = "4.4.2",
 		.text = GA_STR("the connection ended before this recipient's turn") };
 
-	if (c->loop->draining)
+	if (is_last(c))
 		v = (struct smtpc_verdict){ .result = GA_RESULT_RECALLED, .enhanced = "" };
-	if (c->broken || c->write_failed || c->loop->draining)
+	if (c->broken || c->write_failed || is_last(c))
 		smtpc_carry_end(c, &v);
 }
 
@@ -502,7 +509,7 @@ next_batch(struct smtpc_conn *c)
 		c->ncarry = 0;
 		return b;
 	}
-	if (!c->conf->reuse_connections || c->done >= c->max || c->loop->draining)
+	if (!c->conf->reuse_connections || c->done >= c->max || is_last(c))
 		return b;
 	return smtpc.throttle->next(c->group, (unsigned)c->conf->max_recipients_per_delivery,
 	    smtpc_fits, c);
@@ -528,7 +535,7 @@ smtpc_txn_next(struct smtpc_conn *c)
 	} while (b.n > 0 && c->txn.first == NULL);
 	if (b.n > 0)
 		smtpc_session_ready(c);
-	else if (c->conf->reuse_connections && c->done < c->max && !c->loop->draining)
+	else if (c->conf->reuse_connections && c->done < c->max && !is_last(c))
 		smtpc_save(c);
 	else
 		smtpc_session_quit(c, "done");

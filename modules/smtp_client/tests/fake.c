@@ -167,11 +167,69 @@ ga_content_body(struct ga_content *c, uint32_t *header_size)
 	return b;
 }
 
-void ga_control_register(struct ga_inst *i, const char *c, const char *h, ga_control_fn *f, void *a) { }
-void ga_control_reply(struct ga_control_call *c, struct json_object *o) { }
-bool ga_control_part(struct ga_control_call *c, struct json_object *o) { return true; }
-void ga_control_error(struct ga_control_call *c, const char *code, const char *fmt, ...) { }
+/* --- the control socket --- */
+
+static struct {
+	const char *name;
+	ga_control_fn *fn;
+} commands[8];
+static unsigned ncommands;
+
+void
+ga_control_register(struct ga_inst *i, const char *name, const char *h, ga_control_fn *fn, void *a)
+{
+	must(ncommands < sizeof commands / sizeof commands[0], "no room for a command");
+	commands[ncommands].name = name;
+	commands[ncommands++].fn = fn;
+}
+
+/* Answers are kept as text, a line each. */
+bool
+ga_control_part(struct ga_control_call *c, struct json_object *o)
+{
+	size_t n = strlen(fake.answer);
+
+	snprintf(fake.answer + n, sizeof fake.answer - n, "%s\n",
+	    json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	json_object_put(o);
+	return true;
+}
+
+void
+ga_control_reply(struct ga_control_call *c, struct json_object *o)
+{
+	ga_control_part(c, o);
+	fake.answers++;
+}
+
+void
+ga_control_error(struct ga_control_call *c, const char *code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(fake.answer, sizeof fake.answer, fmt, ap);
+	va_end(ap);
+	fake.answers++;
+}
+
 bool ga_control_gone(const struct ga_control_call *c) { return false; }
+
+const char *
+fake_ask(const char *name, const char *args)
+{
+	struct json_object *o = json_tokener_parse(args);
+
+	fake.answer[0] = '\0';
+	fake.answers = 0;
+	for (unsigned i = 0; i < ncommands; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			commands[i].fn(NULL, o, NULL);
+	json_object_put(o);
+	fake_run();
+	must(fake.answers == 1, "a command is answered once");
+	return fake.answer;
+}
 void ga_status_register(struct ga_inst *i, ga_status_fn *f) { }
 
 /* --- routes and tickets --- */
@@ -545,6 +603,7 @@ fake_begin(void)
 	fake.settings.conf = defaults;
 	fake.write_room = SIZE_MAX;
 	nheld = 0;
+	ncommands = 0;
 	nrx = 0;
 	rx_eof = false;
 	must(smtp_client_LTX_ga_module.init(NULL, NULL), "init failed");

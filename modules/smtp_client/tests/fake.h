@@ -44,6 +44,9 @@ struct fake {
 	unsigned asked, cancelled;
 	const char *edited;		/* what it makes of the message; NULL: nothing */
 	struct ga_run *suspended;
+	/* of the control socket, since fake_ask() */
+	char answer[4096];
+	unsigned answers;
 	/* results, in the order of coming home */
 	struct fake_result results[FAKE_TICKETS];
 	unsigned nresults;
@@ -81,5 +84,7 @@ void fake_durable(void);		/* all DONEs are durable */
 /* What was sent since the last look: must be this. */
 void fake_expect(const char *text);
 bool fake_sent_anything(void);
+/* A command of the control socket, its arguments in JSON; the answer's lines. */
+const char *fake_ask(const char *command, const char *args);
 
 #endif

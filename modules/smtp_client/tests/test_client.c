@@ -820,6 +820,124 @@ test_messages_refused_here_one_after_another_keep_the_connection(void **state)
 	assert_int_equal(atomic_load(&smtpc.saved), 1);
 }
 
+/* --- close_connection --- */
+
+#define CLOSE(id) fake_ask("close_connection", "{\"id\":" #id "}")
+#define CLOSE_NOW(id) fake_ask("close_connection", "{\"id\":" #id ",\"now\":true}")
+#define AFTER(id) "{\"connection\":" #id ",\"done\":\"after_transaction\"}\n"
+#define CLOSED(id) "{\"connection\":" #id ",\"done\":\"closed\"}\n"
+
+static void
+test_a_saved_connection_that_an_operator_closes_says_quit(void **state)
+{
+	deliver_and_save();
+	assert_string_equal(CLOSE(1), "{\"connection\":1,\"done\":\"quit\"}\n");
+	fake_expect("QUIT\r\n");
+	fake_says("221 bye\r\n");
+	assert_int_equal(fake.closed, 1);
+	assert_int_equal(atomic_load(&smtpc.saved), 0);
+	assert_string_equal(CLOSE(1), "no connection 1");
+	assert_string_equal(CLOSE(0), "\"id\" is the number of a connection");
+}
+
+static void
+test_a_transaction_ends_before_an_operator_s_quit_and_no_other_begins(void **state)
+{
+	fake.settings.conf.reuse_connections = true;
+	open_to(1, 1);
+	session(PIPES);
+	fake_says(TO_DATA);
+	more_for("y.example", false);
+	fake.ntx = 0;
+	assert_string_equal(CLOSE(1), AFTER(1));
+	assert_false(fake_sent_anything());
+	fake_says("250 ok\r\n");
+	result_is(0, GA_RESULT_SUCCESS, 250, "");
+	fake_expect("QUIT\r\n");
+	fake_says("221 bye\r\n");
+	assert_int_equal(fake.nresults, 1);
+	assert_int_equal(fake.closed, 1);
+}
+
+static void
+test_what_was_carried_goes_back_when_an_operator_closes(void **state)
+{
+	open_to(1, 2);
+	session(PIPES);
+	fake_says("250 ok\r\n250 ok\r\n452 4.5.3 too many\r\n354 go\r\n");
+	fake.ntx = 0;
+	CLOSE(1);
+	fake_says("250 ok\r\n");
+	fake_expect("QUIT\r\n");
+	assert_int_equal(fake.nresults, 2);
+	result_is(0, GA_RESULT_RECALLED, 0, "");
+	result_is(1, GA_RESULT_SUCCESS, 250, "");
+}
+
+static void
+test_a_connection_being_made_delivers_before_it_closes(void **state)
+{
+	fake.settings.conf.reuse_connections = true;
+	open_to(1, 1);
+	assert_string_equal(CLOSE(1), AFTER(1));
+	session(PIPES);
+	fake_says(TO_DATA);
+	fake.ntx = 0;
+	fake_says("250 ok\r\n");
+	result_is(0, GA_RESULT_SUCCESS, 250, "");
+	fake_expect("QUIT\r\n");
+}
+
+static void
+closed_now(void)
+{
+	assert_string_equal(CLOSE_NOW(1), CLOSED(1));
+	assert_null(fake.stream);
+	assert_int_equal(fake.closed, 1);
+	assert_string_equal(CLOSE_NOW(1), "no connection 1");
+}
+
+static void
+test_closed_now_is_a_deferral_in_every_phase(void **state)
+{
+	static const char *const said[] = { NULL, "", "220 mx0\r\n", "220 mx0\r\n" PIPES,
+		"220 mx0\r\n" PIPES "250 ok\r\n", "220 mx0\r\n" PIPES "250 ok\r\n250 ok\r\n",
+		"220 mx0\r\n" PIPES TO_DATA };
+
+	for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+		if (i > 0) {
+			fake_end();
+			fake_begin();
+		}
+		open_to(2, 1);
+		if (said[i] != NULL)
+			fake_accept();
+		for (const char *p = said[i]; p != NULL && *p != '\0'; p = strchr(p, '\n') + 1)
+			fake_says_n(p, (size_t)(strchr(p, '\n') + 1 - p));
+		closed_now();
+		result_is(0, GA_RESULT_DEFERRAL, 0, "4.4.2");
+		assert_string_equal(fake.results[0].text, "the connection was closed by an operator");
+		assert_true(fake.connects <= 1);
+	}
+}
+
+static void
+test_closed_now_ends_saved_connections_and_those_that_say_quit(void **state)
+{
+	deliver_and_save();
+	assert_string_equal(CLOSE_NOW(1), CLOSED(1));
+	assert_int_equal(fake.closed, 1);
+	assert_false(fake_sent_anything());
+	open_to(1, 1);
+	fake.settings.conf.reuse_connections = false;
+	session(PIPES);
+	fake_says(TO_DATA);
+	fake_says("250 ok\r\n");
+	assert_string_equal(CLOSE_NOW(2), CLOSED(2));
+	assert_int_equal(fake.closed, 2);
+	result_is(1, GA_RESULT_SUCCESS, 250, "");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int
@@ -875,6 +993,12 @@ main(void)
 		TEST(test_messages_refused_here_one_after_another_keep_the_connection),
 		TEST(test_equal_preferences_are_shuffled_and_others_kept_in_order),
 		TEST(test_a_family_without_source_is_left_out_when_the_other_has_one),
+		TEST(test_a_saved_connection_that_an_operator_closes_says_quit),
+		TEST(test_a_transaction_ends_before_an_operator_s_quit_and_no_other_begins),
+		TEST(test_what_was_carried_goes_back_when_an_operator_closes),
+		TEST(test_a_connection_being_made_delivers_before_it_closes),
+		TEST(test_closed_now_is_a_deferral_in_every_phase),
+		TEST(test_closed_now_ends_saved_connections_and_those_that_say_quit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
