@@ -275,6 +275,8 @@ void smtpc_connect_next(struct smtpc_conn *);
 void smtpc_drop_stream(struct smtpc_conn *, const char *reason, bool abort);
 void smtpc_set_route(struct smtpc_conn *, struct ga_route *);
 const struct ga_route_source *smtpc_source(const struct smtpc_conn *);
+/* The transport for this route: the one loaded last that serves it.  NULL: none. */
+const struct ga_transport *smtpc_transport(const struct ga_route *);
 
 /* --- conn.c --- */
 struct smtpc_conn *smtpc_conn_new(struct smtpc_loop *);

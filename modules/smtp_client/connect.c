@@ -33,9 +33,8 @@ smtpc_source(const struct smtpc_conn *c)
 	return c->v6 ? &c->route->v6 : &c->route->v4;
 }
 
-/* The transport for this route: the one loaded last that serves it. */
-static const struct ga_transport *
-choose_transport(const struct ga_route *route)
+const struct ga_transport *
+smtpc_transport(const struct ga_route *route)
 {
 	const struct ga_transport *t, *best = NULL;
 
@@ -161,7 +160,7 @@ static void
 choose_targets(struct smtpc_conn *c)
 {
 	c->target = 0;
-	c->transport = choose_transport(c->route);
+	c->transport = smtpc_transport(c->route);
 	c->ntargets = c->transport == NULL ? 0 :
 	    smtpc_targets(c->route, (unsigned)c->conf->max_connect_attempts, c->targets);
 	if (c->ntargets == 0)

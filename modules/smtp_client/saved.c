@@ -3,9 +3,10 @@
  *
  * A saved connection is in two lists of its loop: by group, where the one used
  * last is taken first, and by time, from which the oldest is closed when room is
- * needed.  It may serve another domain of its group when everything matches that
- * a receiver could tell apart: source address, EHLO name, VirtualMTA, transport,
- * TLS policy, and the host it is connected to.
+ * needed.  It may serve another domain of its group, or the same one after a
+ * reload, when everything matches that a receiver could tell apart: source address,
+ * EHLO name, VirtualMTA, transport, TLS policy, and the host it is connected to; and
+ * when the number of transactions that is allowed there is not reached.
  */
 #include "client.h"
 
@@ -96,10 +97,11 @@ smtpc_fits(const struct ga_route *r, void *arg)
 	conf = ga_settings_conf(r->settings, "smtp_client");
 	return conf->starttls_use == c->conf->starttls_use &&
 	    conf->starttls_require == c->conf->starttls_require &&
-	    conf->reuse_connections && r->relay == c->route->relay &&
+	    conf->reuse_connections &&
+	    c->done < (unsigned)conf->reuse_connections_max_messages && r->relay == c->route->relay &&
 	    r->mta_id == c->route->mta_id && ga_str_eq(r->virtual_mta, c->route->virtual_mta) &&
-	    same_source(c->v6 ? &r->v6 : &r->v4, smtpc_source(c)) && c->transport->serves(r) &&
-	    same_host(r, c);
+	    same_source(c->v6 ? &r->v6 : &r->v4, smtpc_source(c)) && same_host(r, c) &&
+	    smtpc_transport(r) == c->transport;
 }
 
 bool
