@@ -107,6 +107,15 @@ print_connections_out(struct json_object *out)
 }
 
 static void
+print_reports(struct json_object *r)
+{
+	if (r != NULL)
+		printf("reports         failure %lld, delay %lld, relayed %lld told since start; %lld dropped for want of a sender\n",
+		    (long long)cli_int(r, "failure_total"), (long long)cli_int(r, "delay_total"),
+		    (long long)cli_int(r, "relayed_total"), (long long)cli_int(r, "dropped_total"));
+}
+
+static void
 print_spool(struct json_object *s)
 {
 	double syncs;
@@ -138,6 +147,7 @@ print_screen(struct json_object *o)
 	print_rates(cli_member(o, "rates"));
 	print_connections_in(cli_member(o, "smtp_services"));
 	print_connections_out(cli_member(o, "smtp_client"));
+	print_reports(cli_member(o, "reports"));
 	print_spool(cli_member(o, "spool"));
 	print_list("paused", cli_member(o, "paused"), "what", "why");
 	print_list("held by", cli_member(o, "holds"), "module", "for");

@@ -49,6 +49,7 @@ attempt_free(struct q_attempt *a)
 	if (a->ticket.message != NULL)
 		ga_message_unref(a->ticket.message);
 	free(a->ticket.text);
+	free(a->ticket.mx);
 	a->next = l->free_attempts;
 	l->free_attempts = a;
 	if (l->draining && l->out == NULL) {
@@ -111,10 +112,15 @@ record(const struct q_attempt *a, uint64_t next_ms)
 	struct q_loop *l = a->loop;
 	const struct q_envelope *e = q_envelope(l, a->envelope);
 	struct ga_spool_update u = { .seq = q_message(l, e->message)->seq, .envelope = e->index,
-		.attempts = e->attempts, .flags = e->flags, .next_ms = next_ms };
+		.attempts = e->attempts, .flags = e->flags & ~(uint32_t)Q_ENV_DELAYED, .next_ms = next_ms };
 	struct ga_attrs attrs = { NULL, 0, 0 };
 
 	ga_attrs_put(&attrs, GA_ATTR_LAST_REPLY, short_reply(a));
+	if (a->ticket.enhanced[0] != '\0')
+		ga_attrs_put(&attrs, GA_ATTR_LAST_STATUS, ga_str_c(a->ticket.enhanced));
+	if (a->ticket.mx != NULL)
+		ga_attrs_put(&attrs, GA_ATTR_LAST_MX, ga_str_c(a->ticket.mx));
+	ga_attrs_put_u64(&attrs, GA_ATTR_LAST_ATTEMPT, ga_wall_ms());
 	u.attrs = (struct ga_str){ attrs.p, attrs.n };
 	q_spool->update(l->worker, &u);
 	ga_attrs_free(&attrs);
@@ -154,18 +160,25 @@ static void
 succeeded(struct q_attempt *a)
 {
 	struct q_loop *l = a->loop;
-	const struct q_envelope *e = q_envelope(l, a->envelope);
+	struct q_envelope *e = q_envelope(l, a->envelope);
 	struct ga_spool_done done = { .end = { q_message(l, e->message)->seq, e->index,
 	    GA_RESULT_SUCCESS } };
+	bool report = a->ticket.relayed && l->reporter != NULL;
 
 	Q_ADD(l, success_total, 1);
 	if (ga_log_wanted(q_inst, GA_DEBUG))
 		log_result(a, GA_DEBUG, "success");
-	if (!a->ticket.recorded)
-		q_spool->done(l->worker, &done);
 	if (e->attempts == 0)
 		q_first_attempt_ended(l, a->envelope);
-	q_envelope_finished(l, a->envelope);
+	if (report) {
+		e->flags |= GA_ENV_RELAYED;
+		q_state_set(l, a->envelope, Q_ENDED);
+		q_notify(l, a->envelope, GA_REPORT_RELAYED);
+	} else {
+		if (!a->ticket.recorded || a->ticket.relayed)
+			q_spool->done(l->worker, &done);
+		q_envelope_finished(l, a->envelope);
+	}
 	finish(a);
 }
 
@@ -186,7 +199,8 @@ failed(struct q_attempt *a, bool too_long, bool tried)
 	e->flags |= (uint8_t)(GA_ENV_FAILED | (too_long ? GA_ENV_EXPIRED : 0));
 	log_result(a, GA_INFO, too_long ? "failure_toolong" : "failure");
 	record(a, 0);
-	q_state_set(l, a->envelope, Q_FAILED);
+	q_state_set(l, a->envelope, Q_ENDED);
+	q_notify(l, a->envelope, GA_REPORT_FAILED);
 	finish(a);
 }
 
@@ -337,6 +351,7 @@ deferred(struct q_attempt *a)
 	Q_ADD(a->loop, deferral_total, 1);
 	count_attempt(a);
 	log_result(a, GA_INFO, "deferral");
+	q_delayed(a->loop, a->envelope, a->request.route->settings, expires_ms(a));
 	schedule(a);
 }
 
@@ -443,7 +458,8 @@ make_ticket(struct q_attempt *a)
 	t->attempts = e->attempts;
 	t->sender_key = l->name_of[m->sender]->hash;
 	t->flags = (e->attempts == 0 ? GA_TICKET_FIRST : 0u) | (m->bounce ? GA_TICKET_BOUNCE : 0u) |
-	    (a->last_chance ? GA_TICKET_LAST_CHANCE : 0u);
+	    (a->last_chance ? GA_TICKET_LAST_CHANCE : 0u) |
+	    (l->reporter != NULL && l->reporter->success(t->route->settings) ? GA_TICKET_REPORT : 0u);
 	t->done = ticket_done;
 	q_throttle->enqueue(l->worker, t);
 }

@@ -249,6 +249,7 @@ permitted(struct submit *b, enum ga_verdict verdict)
 		return;
 	case GA_DISCARD:
 		drop_upload(b);
+		s->discarded = true;
 		answer_later(b, GA_ACCEPT);
 		return;
 	case GA_TEMPFAIL:
@@ -324,9 +325,11 @@ submit(struct ga_worker *w, struct ga_intake_submit *s)
 	b->nrcpts = wanted_recipients(t);
 	s->private_ = b;
 	s->reply.code = 0;
+	s->discarded = false;
 	if (b->nrcpts == 0) {
 		if (s->upload != NULL)
 			q_spool->upload_abort(w, s->upload);
+		s->discarded = true;
 		answer_later(b, GA_ACCEPT);
 		return;
 	}

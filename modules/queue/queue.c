@@ -81,7 +81,8 @@ expired_while_held(struct q_loop *l, uint32_t envelope)
 	q_spool->update(l->worker, &u);
 	ga_attrs_free(&attrs);
 	Q_ADD(l, toolong_total, 1);
-	q_state_set(l, envelope, Q_FAILED);
+	q_state_set(l, envelope, Q_ENDED);
+	q_notify(l, envelope, GA_REPORT_FAILED);
 	ga_log(q_inst, GA_INFO, "GA-QUE-0001", "%016llx to %.*s: failure_toolong, held until its lifetime ended",
 	    (unsigned long long)((uint64_t)m->id << 32 | e->random), (int)domain.n, domain.p);
 }
@@ -123,6 +124,14 @@ earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static void
+tell_of(struct q_loop *l, uint32_t envelope)
+{
+	bool failed = (q_envelope(l, envelope)->flags & GA_ENV_FAILED) != 0;
+
+	q_notify(l, envelope, failed ? GA_REPORT_FAILED : GA_REPORT_RELAYED);
+}
+
 /* Every envelope of a message that has just come into the table gets its state. */
 void
 q_message_schedule(struct q_loop *l, uint32_t number, const struct ga_message *from, bool hold)
@@ -142,8 +151,9 @@ q_message_schedule(struct q_loop *l, uint32_t number, const struct ga_message *f
 
 		next = next > ahead ? next - ahead : 0;
 
-		if ((e->flags & GA_ENV_FAILED) != 0) {
-			q_state_set(l, i, Q_FAILED);
+		if ((e->flags & (GA_ENV_FAILED | GA_ENV_RELAYED)) != 0) {
+			q_state_set(l, i, Q_ENDED);
+			tell_of(l, i);
 		} else if (hold || (e->flags & GA_ENV_SUSPENDED) != 0) {
 			hold_until_end(l, i);
 			q_state_set(l, i, Q_HELD);
@@ -242,6 +252,7 @@ start(struct ga_inst *inst, struct ga_worker *w)
 	q_wall_init(l);
 	q_table_init(l);
 	l->timer = ga_timer_new(inst, w, due, l);
+	q_notices_start(l);
 	q_recover(l);
 	return true;
 }
@@ -254,25 +265,37 @@ reload(struct ga_inst *inst, const void *conf)
 	return true;
 }
 
-/* Paused ones are due at once, held ones at the end that they have now.  In slices:
- * there may be millions, and other mail goes on. */
+/* Paused ones are due at once, held ones at the end that they have now; what was kept
+ * for want of somebody who tells is told. */
 static void
-look_at_paused(struct ga_worker *w, struct ga_post *post)
+look_at(struct q_loop *l, uint32_t envelope, uint64_t now)
+{
+	switch ((enum q_state)q_envelope(l, envelope)->state) {
+	case Q_PAUSED:
+		q_heap_take(l, envelope);
+		q_heap_put(l, envelope, now);
+		break;
+	case Q_HELD:
+		q_heap_take(l, envelope);
+		hold_until_end(l, envelope);
+		break;
+	case Q_ENDED:
+		tell_of(l, envelope);
+		break;
+	default:
+		break;
+	}
+}
+
+/* In slices: there may be millions, and other mail goes on. */
+static void
+look_at_all(struct ga_worker *w, struct ga_post *post)
 {
 	struct q_loop *l = GA_CONTAINER(post, struct q_loop, look);
 	uint64_t now = ga_now_ms(w);
 
-	for (unsigned n = 0; n < LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++) {
-		uint8_t state = q_envelope(l, l->look_at)->state;
-
-		if (state != Q_PAUSED && state != Q_HELD)
-			continue;
-		q_heap_take(l, l->look_at);
-		if (state == Q_PAUSED)
-			q_heap_put(l, l->look_at, now);
-		else
-			hold_until_end(l, l->look_at);
-	}
+	for (unsigned n = 0; n < LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++)
+		look_at(l, l->look_at, now);
 	if (!l->draining)
 		q_heap_arm(l);
 	l->looking = l->look_at < l->envelopes.n;
@@ -280,17 +303,18 @@ look_at_paused(struct ga_worker *w, struct ga_post *post)
 		ga_loop_post(w, &l->look);
 }
 
-/* What waits in groups comes back and is routed again; what was paused is looked at. */
+/* What waits in groups comes back and is routed again; what waits here is looked at. */
 static void
 reloaded(struct ga_inst *inst, struct ga_worker *w)
 {
 	struct q_loop *l = ga_worker_state(inst, w);
 
 	q_throttle->recall(w, NULL, NULL);
+	l->reporter = ga_service_get(GA_BOUNCE_SERVICE, GA_BOUNCE_VERSION);
 	l->look_at = 1;
 	if (!l->looking) {
 		l->looking = true;
-		l->look.fn = look_at_paused;
+		l->look.fn = look_at_all;
 		ga_loop_post(w, &l->look);
 	}
 }
@@ -303,6 +327,7 @@ drain(struct ga_inst *inst, struct ga_worker *w, uint64_t until_ms)
 	(void)until_ms;
 	l->draining = true;
 	ga_timer_stop(l->timer);
+	q_notices_drain(l);
 	if (l->out == NULL)
 		return;
 	l->hold = ga_hold(inst, "deliveries in flight");
@@ -322,7 +347,8 @@ stop(struct ga_inst *inst, struct ga_worker *w)
 	q_attempts_stop(l);
 	ga_unhold(l->hold);
 	ga_unhold(l->reading);
-	l->hold = l->reading = NULL;
+	ga_unhold(l->telling);
+	l->hold = l->reading = l->telling = NULL;
 }
 
 /* All loops have ended: a ticket may have been with another one until then, and a
@@ -336,6 +362,7 @@ fini(struct ga_inst *inst)
 		if (l->worker == NULL)
 			continue;
 		q_submits_end(l);
+		q_notices_end(l);
 		q_attempts_end(l);
 		q_lanes_end(l);
 		q_table_end(l);

@@ -12,8 +12,11 @@
 #define GA_LEVEL GA_ABI_STRICT
 #include <stdatomic.h>
 
+#include <sys/queue.h>
+
 #include <uthash.h>
 
+#include <greenarrow/service/bounce.h>
 #include <greenarrow/service/delivery.h>
 #include <greenarrow/service/intake.h>
 #include <greenarrow/service/queue.h>
@@ -36,7 +39,7 @@ enum q_state {
 	Q_OUT,			/* with the router, the throttle or delivery */
 	Q_PAUSED,		/* in the heap: delivery_paused, looked at again when due */
 	Q_HELD,			/* in the heap until it expires: suspended */
-	Q_FAILED		/* failed for good: kept until a bounce is made */
+	Q_ENDED			/* failed, or delivered: kept until that is reported */
 };
 
 struct q_message {
@@ -50,7 +53,9 @@ struct q_message {
 	uint32_t nlive;			/* envelopes not finished */
 	uint32_t first_attempts;	/* envelopes whose first attempt has not ended */
 	uint8_t state;			/* Q_COMMITTING, or Q_TIMED = in the queue */
+	uint8_t notices;		/* bit for each ga_report_kind: there is a notice */
 	bool bounce;
+	bool notify_delay;		/* some recipient has NOTIFY=DELAY */
 };
 
 struct q_envelope {
@@ -63,8 +68,9 @@ struct q_envelope {
 	uint32_t heap_at;		/* position + 1; 0: not in the heap */
 	uint16_t attempts;
 	uint8_t state;			/* enum q_state */
-	uint8_t flags;			/* enum ga_env_flag */
+	uint8_t flags;			/* enum ga_env_flag, and Q_ENV_DELAYED */
 };
+#define Q_ENV_DELAYED 0x80	/* a report of its delay is due; not on record */
 
 /* Strings that many share: counted. */
 struct q_name {
@@ -95,6 +101,7 @@ struct q_lane {
 
 struct q_loop;
 struct submit;				/* intake.c */
+struct q_notice;			/* notify.c */
 
 /* An envelope that is out. */
 struct q_attempt {
@@ -128,13 +135,17 @@ struct q_loop {
 	struct q_lane *lanes;
 	struct q_attempt *free_attempts, *out;
 	struct submit *submits;			/* not answered yet */
+	TAILQ_HEAD(q_notices, q_notice) notices, told;	/* to be told; being told */
+	unsigned ntold;
+	struct ga_timer *notice_timer;
+	const struct ga_bounce *reporter;	/* NULL: nobody makes reports */
 	uint64_t wall_offset_ms;		/* wall clock = monotonic + this */
 	uint64_t wall_looked_ms;
-	struct ga_post look;			/* after a reload: paused envelopes, slice by slice */
+	struct ga_post look;			/* after a reload: all envelopes, slice by slice */
 	uint32_t look_at;
 	bool looking;
 	bool draining, recovered;
-	struct ga_hold *hold, *reading;
+	struct ga_hold *hold, *reading, *telling;
 	struct q_counts counts;
 };
 
@@ -210,6 +221,15 @@ void q_lanes_end(struct q_loop *);
 void q_attempt_start(struct q_loop *, struct q_lane *, uint32_t envelope);
 void q_attempts_stop(struct q_loop *);
 void q_attempts_end(struct q_loop *);
+
+/* notify.c: the sender is told */
+/* In state Q_ENDED, or marked Q_ENV_DELAYED. */
+void q_notify(struct q_loop *, uint32_t envelope, enum ga_report_kind);
+/* It was deferred, and goes back to wait: its delay may have to be told. */
+void q_delayed(struct q_loop *, uint32_t envelope, const struct ga_settings *, uint64_t expires_ms);
+void q_notices_start(struct q_loop *);
+void q_notices_drain(struct q_loop *);
+void q_notices_end(struct q_loop *);
 
 /* queue.c */
 bool q_memory_half_full(void);

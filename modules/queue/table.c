@@ -138,8 +138,9 @@ count(struct q_loop *l, const struct q_envelope *e, int by)
 	case Q_HELD:
 		Q_ADD(l, paused, by);
 		break;
-	case Q_FAILED:
-		Q_ADD(l, failed, by);
+	case Q_ENDED:
+		if ((e->flags & GA_ENV_FAILED) != 0)
+			Q_ADD(l, failed, by);
 		return;
 	case Q_FREE:
 	case Q_COMMITTING:
@@ -188,6 +189,8 @@ fill_envelope(struct q_loop *l, uint32_t message, const struct ga_envelope *from
 	e->attempts = from->attempts > UINT16_MAX ? UINT16_MAX : (uint16_t)from->attempts;
 	e->flags = (uint8_t)from->flags;
 	e->domain = q_name(l, from->domain);
+	if ((ga_attr_u32(from->attrs, GA_ATTR_NOTIFY, 0) & GA_NOTIFY_DELAY) != 0)
+		m->notify_delay = true;
 	e->next = m->envelopes;
 	m->envelopes = i;
 	m->nlive++;

@@ -132,6 +132,7 @@ struct smtpc_txn {
 	unsigned accepted;		/* RCPTs answered 2yz that have no result yet */
 	unsigned rcpt_ok;		/* RCPTs answered 2yz, also after a refused MAIL */
 	bool ready;			/* prepared: MAIL may be sent */
+	bool dsn;			/* told what is to be reported: the host does it */
 	bool grouped;			/* all commands were sent as one */
 	bool utf8;			/* an address needs SMTPUTF8, and it is offered */
 	bool dot_sent;			/* of a message that somebody gets */
@@ -210,9 +211,11 @@ struct smtpc_conn {
 };
 #define SMTPC_CONN_MAGIC 0x534d5443u
 
-/* One DONE on its way through the spool. */
+/* One DONE on its way through the spool; or an UPDATE, when the sender is to be told. */
 struct smtpc_done {
 	struct ga_spool_done done;
+	struct ga_spool_update update;
+	struct ga_attrs attrs;		/* of update */
 	struct ga_ticket *ticket;
 	struct smtpc_conn *conn;	/* one reference */
 	struct smtpc_done *next;	/* free list */

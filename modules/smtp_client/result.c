@@ -41,9 +41,11 @@ smtpc_result(struct smtpc_conn *c, struct ga_ticket *t, const struct smtpc_verdi
 	t->result = v->result;
 	t->code = v->code;
 	t->network = v->network;
-	t->recorded = false;
+	t->recorded = t->relayed = false;
 	free(t->text);
+	free(t->mx);
 	t->text = NULL;
+	t->mx = v->code != 0 && v->result != GA_RESULT_SUCCESS ? strdup(c->mx) : NULL;
 	if (v->text.n > 0) {
 		t->text = ga_xmalloc(v->text.n + 1);
 		memcpy(t->text, v->text.p, v->text.n);
@@ -124,17 +126,16 @@ done_new(struct smtpc_loop *l)
 }
 
 static void
-recorded(struct ga_worker *w, struct ga_spool_done *done)
+recorded(struct smtpc_done *d, int error)
 {
-	struct smtpc_done *d = done->arg;
 	struct smtpc_conn *c = d->conn;
 	struct smtpc_loop *l = c->loop;
 
-	if (done->error != 0)
+	if (error != 0)
 		ga_log(smtpc.inst, GA_ERR, "GA-SMC-0004",
 		    "envelope %016llx was delivered but that could not be recorded: %s",
-		    (unsigned long long)d->ticket->envelope_id, strerror(done->error));
-	d->ticket->recorded = done->error == 0;
+		    (unsigned long long)d->ticket->envelope_id, strerror(error));
+	d->ticket->recorded = error == 0;
 	ga_ticket_end(d->ticket);
 	d->next = l->free_dones;
 	l->free_dones = d;
@@ -146,16 +147,51 @@ recorded(struct ga_worker *w, struct ga_spool_done *done)
 }
 
 static void
+done_recorded(struct ga_worker *w, struct ga_spool_done *done)
+{
+	recorded(done->arg, done->error);
+}
+
+static void
+update_recorded(struct ga_worker *w, struct ga_spool_update *update)
+{
+	struct smtpc_done *d = update->arg;
+
+	ga_attrs_free(&d->attrs);
+	recorded(d, update->error);
+}
+
+/* Delivered, and kept until its sender has been told (RFC 3461 5.2.2). */
+static void
+record_relayed(struct smtpc_conn *c, struct smtpc_done *d)
+{
+	const struct ga_ticket *t = d->ticket;
+	struct ga_attrs *attrs = &d->attrs;
+
+	ga_attrs_put(attrs, GA_ATTR_LAST_REPLY, ga_str_c(t->text));
+	ga_attrs_put(attrs, GA_ATTR_LAST_STATUS, ga_str_c(t->enhanced));
+	ga_attrs_put(attrs, GA_ATTR_LAST_MX, ga_str_c(c->mx));
+	ga_attrs_put_u64(attrs, GA_ATTR_LAST_ATTEMPT, ga_wall_ms());
+	d->update = (struct ga_spool_update){ .seq = t->seq, .envelope = t->envelope,
+		.attempts = t->attempts + 1, .flags = GA_ENV_RELAYED,
+		.attrs = { attrs->p, attrs->n }, .cb = update_recorded, .arg = d };
+	smtpc.spool->update(c->loop->worker, &d->update);
+}
+
+static void
 record(struct smtpc_conn *c, struct ga_ticket *t)
 {
 	struct smtpc_done *d = done_new(c->loop);
 
 	*d = (struct smtpc_done){ .ticket = t, .conn = smtpc_conn_ref(c),
-		.done = { .end = { t->seq, t->envelope, GA_RESULT_SUCCESS }, .cb = recorded,
+		.done = { .end = { t->seq, t->envelope, GA_RESULT_SUCCESS }, .cb = done_recorded,
 		    .arg = d } };
 	c->undurable++;
 	c->loop->undurable++;
-	smtpc.spool->done(c->loop->worker, &d->done);
+	if (t->relayed)
+		record_relayed(c, d);
+	else
+		smtpc.spool->done(c->loop->worker, &d->done);
 }
 
 static void
@@ -226,6 +262,19 @@ clear(struct smtpc_txn *x)
 	x->ready = x->grouped = x->dot_sent = false;
 }
 
+/* Whose sender is to be told of the success: by us, when the host does not do it. */
+static void
+mark_relayed(struct smtpc_txn *x)
+{
+	for (struct ga_ticket *t = x->first; t != NULL; t = t->next) {
+		const struct ga_envelope *e = smtpc_envelope(x->message, t);
+		uint32_t notify = e != NULL ? ga_attr_u32(e->attrs, GA_ATTR_NOTIFY, 0) : 0;
+
+		t->relayed = t->result == GA_RESULT_SUCCESS && !x->dsn &&
+		    ((t->flags & GA_TICKET_REPORT) != 0 || (notify & GA_NOTIFY_SUCCESS) != 0);
+	}
+}
+
 void
 smtpc_results_end(struct smtpc_conn *c)
 {
@@ -235,6 +284,8 @@ smtpc_results_end(struct smtpc_conn *c)
 
 	if (first == NULL)
 		return;
+	if (x->message != NULL)
+		mark_relayed(x);
 	tell_attempts(c, first);
 	smtpc_body_end(c);
 	smtpc_prepare_cancel(c);

@@ -56,7 +56,25 @@ write_mail(struct smtpc_conn *c)
 		.body_8bit = (c->offer.ext & SMTPC_8BITMIME) != 0 &&
 		    ((t->message->flags & GA_MSG_BODY_8BITMIME) || is_8bit(t)) };
 
+	if (t->dsn) {
+		ga_attr_get(t->message->attrs, GA_ATTR_RET, &m.ret);
+		ga_attr_get(t->message->attrs, GA_ATTR_ENVID, &m.envid);
+	}
 	smtpc_out_mail(&c->out, &m);
+}
+
+static void
+write_rcpt(struct smtpc_conn *c, const struct ga_ticket *ticket)
+{
+	const struct ga_envelope *e = smtpc_envelope(c->txn.message, ticket);
+	struct smtpc_rcpt r = { .recipient = e->recipient };
+
+	if (c->txn.dsn) {
+		r.notify = ga_attr_u32(e->attrs, GA_ATTR_NOTIFY,
+		    (c->txn.message->flags & GA_MSG_BOUNCE) != 0 ? GA_NOTIFY_NEVER : 0);
+		ga_attr_get(e->attrs, GA_ATTR_ORCPT, &r.orcpt);
+	}
+	smtpc_out_rcpt(&c->out, &r);
 }
 
 static void
@@ -65,7 +83,7 @@ write_command(struct smtpc_conn *c, enum smtpc_state state)
 	switch (state) {
 	case SMTPC_RSET: smtpc_out_command(&c->out, "RSET", (struct ga_str){ "", 0 }); break;
 	case SMTPC_MAIL: write_mail(c); break;
-	case SMTPC_RCPT: smtpc_out_rcpt(&c->out, recipient(&c->txn, c->txn.cur)); break;
+	case SMTPC_RCPT: write_rcpt(c, c->txn.cur); break;
 	default: smtpc_out_command(&c->out, "DATA", (struct ga_str){ "", 0 }); break;
 	}
 }
@@ -78,7 +96,7 @@ write_group(struct smtpc_conn *c)
 		write_command(c, SMTPC_RSET);
 	write_command(c, SMTPC_MAIL);
 	for (struct ga_ticket *t = c->txn.first; t != NULL; t = t->next)
-		smtpc_out_rcpt(&c->out, recipient(&c->txn, t));
+		write_rcpt(c, t);
 	write_command(c, SMTPC_DATA);
 }
 
@@ -183,6 +201,7 @@ smtpc_txn_begin(struct smtpc_conn *c)
 		smtpc_next_later(c);
 		return;
 	}
+	t->dsn = (c->offer.ext & SMTPC_DSN) != 0;
 	t->grouped = (c->offer.ext & SMTPC_PIPELINING) != 0;
 	if (t->grouped)
 		write_group(c);

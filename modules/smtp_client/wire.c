@@ -39,6 +39,7 @@ parse_keyword(struct smtpc_offer *o, struct ga_str line)
 		{ { "SIZE", 4 }, SMTPC_SIZE },
 		{ { "STARTTLS", 8 }, SMTPC_STARTTLS },
 		{ { "SMTPUTF8", 8 }, SMTPC_SMTPUTF8 },
+		{ { "DSN", 3 }, SMTPC_DSN },
 	};
 	struct ga_str word = line, rest = { line.p, 0 };
 	const char *blank = line.n > 0 ? memchr(line.p, ' ', line.n) : NULL;
@@ -166,6 +167,15 @@ smtpc_out_command(struct smtpc_out *o, const char *verb, struct ga_str argument)
 	out_str(o, GA_STR("\r\n"));
 }
 
+static void
+out_xtext(struct smtpc_out *o, struct ga_str s)
+{
+	struct ga_pool *pool = ga_pool_new(0);
+
+	out_str(o, ga_xtext_encode(pool, s));
+	ga_pool_free(pool);
+}
+
 void
 smtpc_out_mail(struct smtpc_out *o, const struct smtpc_mail *m)
 {
@@ -182,13 +192,49 @@ smtpc_out_mail(struct smtpc_out *o, const struct smtpc_mail *m)
 		out_str(o, GA_STR(" BODY=8BITMIME"));
 	if (m->utf8)
 		out_str(o, GA_STR(" SMTPUTF8"));
+	if (m->ret.n > 0) {
+		out_str(o, GA_STR(" RET="));
+		out_str(o, m->ret);
+	}
+	if (m->envid.n > 0) {
+		out_str(o, GA_STR(" ENVID="));
+		out_xtext(o, m->envid);
+	}
 	out_str(o, GA_STR("\r\n"));
 }
 
-void
-smtpc_out_rcpt(struct smtpc_out *o, struct ga_str recipient)
+static void
+out_notify(struct smtpc_out *o, uint32_t notify)
 {
+	static const struct { uint32_t bit; const char *word; } words[] = {
+		{ GA_NOTIFY_NEVER, "NEVER" }, { GA_NOTIFY_SUCCESS, "SUCCESS" },
+		{ GA_NOTIFY_FAILURE, "FAILURE" }, { GA_NOTIFY_DELAY, "DELAY" },
+	};
+	const char *before = " NOTIFY=";
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if ((notify & words[i].bit) != 0) {
+			out_str(o, ga_str_c(before));
+			out_str(o, ga_str_c(words[i].word));
+			before = ",";
+		}
+}
+
+void
+smtpc_out_rcpt(struct smtpc_out *o, const struct smtpc_rcpt *r)
+{
+	const char *type_end = r->orcpt.n > 0 ? memchr(r->orcpt.p, ';', r->orcpt.n) : NULL;
+
 	out_str(o, GA_STR("RCPT TO:<"));
-	out_str(o, recipient);
-	out_str(o, GA_STR(">\r\n"));
+	out_str(o, r->recipient);
+	out_str(o, GA_STR(">"));
+	out_notify(o, r->notify);
+	if (type_end != NULL) {
+		size_t n = (size_t)(type_end + 1 - r->orcpt.p);
+
+		out_str(o, GA_STR(" ORCPT="));
+		out_put(o, r->orcpt.p, n);
+		out_xtext(o, (struct ga_str){ r->orcpt.p + n, r->orcpt.n - n });
+	}
+	out_str(o, GA_STR("\r\n"));
 }

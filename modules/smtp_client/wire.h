@@ -6,6 +6,7 @@
 #define SMTP_CLIENT_WIRE_H
 
 #include <greenarrow/mail.h>
+#include <greenarrow/message.h>
 
 /* Extensions of an EHLO reply that we use (others are not kept). */
 enum smtpc_ext {
@@ -13,7 +14,8 @@ enum smtpc_ext {
 	SMTPC_8BITMIME = 2,
 	SMTPC_SIZE = 4,
 	SMTPC_STARTTLS = 8,
-	SMTPC_SMTPUTF8 = 16
+	SMTPC_SMTPUTF8 = 16,
+	SMTPC_DSN = 32
 };
 
 struct smtpc_offer {
@@ -58,8 +60,14 @@ struct smtpc_mail {
 	struct ga_str sender;
 	uint64_t size;		/* 0 = say nothing of it */
 	bool body_8bit, utf8;
+	struct ga_str ret, envid;	/* RFC 3461, not encoded; empty: say nothing of it */
 };
 void smtpc_out_mail(struct smtpc_out *, const struct smtpc_mail *);
-void smtpc_out_rcpt(struct smtpc_out *, struct ga_str recipient);
+struct smtpc_rcpt {
+	struct ga_str recipient;
+	uint32_t notify;		/* enum ga_notify bits; 0: say nothing of it */
+	struct ga_str orcpt;		/* "type;address", not encoded; may be empty */
+};
+void smtpc_out_rcpt(struct smtpc_out *, const struct smtpc_rcpt *);
 
 #endif

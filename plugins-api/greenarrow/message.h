@@ -47,7 +47,11 @@ enum ga_attr {
 	GA_ATTR_ORCPT = 65,
 	GA_ATTR_NOTIFY = 66,		/* u32 bits, enum ga_notify */
 	GA_ATTR_LAST_REPLY = 67,	/* "550 5.1.1 ..." with LF between lines */
-	GA_ATTR_RCPT_VIRTUAL_MTA = 68	/* most recent one, if other than the message's */
+	GA_ATTR_RCPT_VIRTUAL_MTA = 68,	/* most recent one, if other than the message's */
+	GA_ATTR_LAST_STATUS = 69,	/* RFC 3463 code of the last attempt, "5.1.1" */
+	GA_ATTR_LAST_MX = 70,		/* name of the host whose reply LAST_REPLY is; absent:
+					   no host said it */
+	GA_ATTR_LAST_ATTEMPT = 71	/* u64 wall clock ms */
 };
 
 enum ga_msg_flag {
@@ -139,7 +143,9 @@ enum ga_env_flag {
 	GA_ENV_DONE = 1,		/* finished; skip */
 	GA_ENV_FAILED = 2,		/* failed for good, kept until a bounce is made */
 	GA_ENV_SUSPENDED = 4,		/* paused by the operator */
-	GA_ENV_EXPIRED = 8		/* failed because its lifetime ended */
+	GA_ENV_EXPIRED = 8,		/* failed because its lifetime ended */
+	GA_ENV_RELAYED = 16,		/* delivered; kept until that has been reported */
+	GA_ENV_DELAY_TOLD = 32		/* its delay has been reported, or need not be */
 };
 
 struct ga_message {

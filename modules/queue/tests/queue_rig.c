@@ -182,8 +182,8 @@ recount_message(struct q_loop *l, uint32_t i, struct ga_queue_stats *s)
 		s->waiting += e->state == Q_TIMED || e->state == Q_LANED;
 		s->in_flight += e->state == Q_OUT;
 		s->paused += e->state == Q_PAUSED || e->state == Q_HELD;
-		s->failed += e->state == Q_FAILED;
-		if (e->state == Q_FAILED)
+		s->failed += e->state == Q_ENDED;
+		if (e->state == Q_ENDED)
 			continue;
 		if (e->attempts > 0)
 			s->disk++;

@@ -44,7 +44,7 @@ count_envelope(struct recount *r, const struct q_message *m, uint32_t envelope)
 
 	r->envelopes++;
 	r->name_refs[e->domain]++;
-	if (e->state == Q_FAILED) {
+	if (e->state == Q_ENDED) {
 		assert_true((e->flags & GA_ENV_FAILED) != 0);
 		r->failed++;
 		assert_int_equal(e->heap_at, 0);
@@ -73,7 +73,7 @@ count_envelope(struct recount *r, const struct q_message *m, uint32_t envelope)
 		break;
 	case Q_FREE:
 	case Q_COMMITTING:
-	case Q_FAILED:
+	case Q_ENDED:
 		fail_msg("an envelope in state %u", e->state);
 	}
 }
@@ -94,7 +94,7 @@ count_message(struct recount *r, uint32_t message)
 	for (uint32_t i = m->envelopes; i != 0; i = q_envelope(r->l, i)->next) {
 		assert_int_equal(q_envelope(r->l, i)->message, message);
 		count_envelope(r, m, i);
-		never_tried += q_envelope(r->l, i)->attempts == 0 && q_envelope(r->l, i)->state != Q_FAILED;
+		never_tried += q_envelope(r->l, i)->attempts == 0 && q_envelope(r->l, i)->state != Q_ENDED;
 		n++;
 	}
 	assert_true(n > 0);

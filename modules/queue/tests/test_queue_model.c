@@ -101,8 +101,8 @@ take_record(const struct q_envelope *e, uint64_t seq)
 	assert_int_not_equal(model.mail[i].fate[e->index], DONE);
 	/* failed is for ever */
 	if (model.mail[i].fate[e->index] == FAILED)
-		assert_int_equal(e->state, Q_FAILED);
-	if (e->state == Q_FAILED)
+		assert_int_equal(e->state, Q_ENDED);
+	if (e->state == Q_ENDED)
 		model.mail[i].fate[e->index] = FAILED;
 	/* attempts only grow */
 	assert_true(e->attempts >= model.mail[i].attempts[e->index]);

@@ -283,6 +283,7 @@ came_home(struct ga_worker *w, struct ga_ticket *t)
 	if (t->message != NULL)
 		ga_message_unref(t->message);
 	free(t->text);
+	free(t->mx);
 	free(t);
 }
 

@@ -120,8 +120,8 @@ test_commands_are_written_as_one_group(void **state)
 	struct smtpc_mail m = { .sender = GA_STR("a@x.example"), .size = 4096, .body_8bit = true };
 
 	smtpc_out_mail(&o, &m);
-	smtpc_out_rcpt(&o, GA_STR("b@y.example"));
-	smtpc_out_rcpt(&o, GA_STR("\"c d\"@y.example"));
+	smtpc_out_rcpt(&o, &(struct smtpc_rcpt){ .recipient = GA_STR("b@y.example") });
+	smtpc_out_rcpt(&o, &(struct smtpc_rcpt){ .recipient = GA_STR("\"c d\"@y.example") });
 	smtpc_out_command(&o, "DATA", GA_STR(""));
 	assert_out(&o, "MAIL FROM:<a@x.example> SIZE=4096 BODY=8BITMIME\r\n"
 	    "RCPT TO:<b@y.example>\r\nRCPT TO:<\"c d\"@y.example>\r\nDATA\r\n");
@@ -139,11 +139,11 @@ test_a_big_group_is_not_kept_by_an_idle_connection(void **state)
 	struct smtpc_out o = { 0 };
 
 	for (int i = 0; i < 1000; i++)
-		smtpc_out_rcpt(&o, GA_STR("somebody.with.a.long.name@domain.example"));
+		smtpc_out_rcpt(&o, &(struct smtpc_rcpt){ .recipient = GA_STR("somebody.with.a.long.name@domain.example") });
 	assert_true(o.n > 40000);
 	smtpc_out_reset(&o);
 	assert_int_equal(o.room, 0);
-	smtpc_out_rcpt(&o, GA_STR("a@b"));
+	smtpc_out_rcpt(&o, &(struct smtpc_rcpt){ .recipient = GA_STR("a@b") });
 	assert_out(&o, "RCPT TO:<a@b>\r\n");
 	assert_true(o.room > 0);
 	smtpc_out_free(&o);

@@ -53,12 +53,18 @@ struct ga_ticket {
 	enum ga_result result;
 	unsigned code;			/* SMTP reply, 0 = none */
 	bool recorded;			/* success: the spool's DONE is durable already */
+	bool relayed;			/* success: the sender is to be told, and the host
+					   does not do it; on record as GA_ENV_RELAYED */
 	bool network;			/* failed before any reply: connect, TLS, timeout */
 	char enhanced[12];
 	char *text;			/* malloc'd, one reply, LF between lines; the queue frees it */
+	char *mx;			/* malloc'd, the host that said it; NULL: none did */
 	void (*done)(struct ga_worker *home, struct ga_ticket *);
 };
-enum ga_ticket_flag { GA_TICKET_FIRST = 1, GA_TICKET_LAST_CHANCE = 2, GA_TICKET_BOUNCE = 4 };
+enum ga_ticket_flag {
+	GA_TICKET_FIRST = 1, GA_TICKET_LAST_CHANCE = 2, GA_TICKET_BOUNCE = 4,
+	GA_TICKET_REPORT = 8		/* a success is reported, asked for or not */
+};
 
 static inline void
 ga_ticket_home_(struct ga_worker *home, struct ga_post *post)

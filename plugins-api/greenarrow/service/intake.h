@@ -29,6 +29,8 @@ struct ga_intake_submit {
 	/* result */
 	enum ga_verdict verdict;	/* ACCEPT: it is on stable storage (or discarded,
 					   as a module asked); TEMPFAIL, REJECT: see reply */
+	bool discarded;			/* ACCEPT, but as a module asked nothing was committed:
+					   neither the message nor ends */
 	struct ga_reply reply;
 	void (*cb)(struct ga_worker *, struct ga_intake_submit *);
 	void *arg;

@@ -63,9 +63,10 @@ def module_directory():
     return next(iter(prefix().glob("lib*/**/greenarrow/modules")), prefix() / "lib/greenarrow/modules")
 
 
-def present_modules():
+def present_modules(bounce=False):
+    """All that are built. Without `bounce` what has failed stays in the queue, where a test can see it."""
     there = {path.stem for path in module_directory().glob("*.so")}
-    return [name for name in MODULES if name in there]
+    return [name for name in MODULES if name in there and (bounce or name != "bounce")]
 
 
 def environment():
@@ -86,18 +87,21 @@ class Settings:
     """The configuration of one daemon. Each argument is the text of statements for one place:
 
     general, service (the smtp_service), ip (ip_address ip-1), everywhere (ip_address *), top (the end of the file);
-    `route`: where all mail goes (anything with .address, or HOST:PORT), `dns`: a Dns. `modules` replaces the list.
+    `route`: where all mail goes (anything with .address, or HOST:PORT), `dns`: a Dns. `modules` replaces the list,
+    `bounce` adds the module that reports failures to senders.
     """
 
     def __init__(self, route=None, dns=None, general="", service="", ip="", everywhere="", top="", modules=None,
-                 source="127.0.0.2 mail1.test.example", workers=2, retry="retry_schedule 1s, 2s", listen=None, hostname="mail.test.example"):
+                 source="127.0.0.2 mail1.test.example", workers=2, retry="retry_schedule 1s, 2s", listen=None, hostname="mail.test.example",
+                 bounce=False):
         self.route = getattr(route, "address", route)
         self.dns = getattr(dns, "address", dns)
         self.general, self.service, self.ip, self.everywhere, self.top = general, service, ip, everywhere, top
+        self.bounce = bounce
         self.modules, self.source, self.workers, self.retry, self.listen, self.hostname = modules, source, workers, retry, listen, hostname
 
     def text(self, folder, listen):
-        modules = self.modules if self.modules is not None else present_modules()
+        modules = self.modules if self.modules is not None else present_modules(self.bounce)
         general = [f"hostname {self.hostname}", "default_virtual_mta ip-1", f"workers {self.workers}",
                    f"module_directory {module_directory()}"]
         general += [f"{name}_directory {folder}/{name}" for name in ("queue", "log", "run", "control")]
