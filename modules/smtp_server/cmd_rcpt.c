@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "session.h"
+#include "params.h"
 
 static struct ga_rcpt *
 last_rcpt(struct smtpd_session *s)
@@ -67,9 +67,10 @@ answered(struct smtpd_session *s, enum ga_verdict v)
 
 /* ours: <postmaster> without a domain. */
 static bool
-take_path(struct smtpd_session *s, struct ga_str arg, struct ga_rcpt *r, bool *ours)
+take_path(struct smtpd_session *s, struct ga_str arg, struct ga_rcpt *r, bool *ours,
+    struct ga_str *rest)
 {
-	struct ga_str to, local, domain, rest;
+	struct ga_str to, local, domain;
 	char room[256];
 
 	if (arg.n < 3 || !ga_str_caseeq((struct ga_str){ arg.p, 3 }, GA_STR("TO:"))) {
@@ -77,7 +78,7 @@ take_path(struct smtpd_session *s, struct ga_str arg, struct ga_rcpt *r, bool *o
 		return false;
 	}
 	arg = ga_str_trim((struct ga_str){ arg.p + 3, arg.n - 3 });
-	switch (ga_mail_path(arg, false, &to, &local, &domain, &rest)) {
+	switch (ga_mail_path(arg, false, &to, &local, &domain, rest)) {
 	case GA_MAIL_OK:
 		break;
 	case GA_MAIL_UTF8:
@@ -85,10 +86,6 @@ take_path(struct smtpd_session *s, struct ga_str arg, struct ga_rcpt *r, bool *o
 		return false;
 	default:
 		smtpd_say(s, "501 5.1.3 Recipient address is not valid");
-		return false;
-	}
-	if (ga_str_trim(rest).n > 0) {
-		smtpd_say(s, "555 5.5.4 RCPT parameter not known");
 		return false;
 	}
 	*ours = domain.n == 0 && ga_str_caseeq(local, GA_STR("postmaster"));
@@ -121,7 +118,9 @@ too_many(struct smtpd_session *s)
 void
 smtpd_cmd_rcpt(struct smtpd_session *s, struct ga_str arg)
 {
+	struct smtpd_params p = { .size = 0 };
 	struct ga_rcpt found, *r;
+	struct ga_str rest;
 	bool ours = false;
 
 	if (s->txn == NULL) {
@@ -135,13 +134,21 @@ smtpd_cmd_rcpt(struct smtpd_session *s, struct ga_str arg)
 	memset(&found, 0, sizeof found);
 	if (too_many(s))
 		return;
-	if (!take_path(s, arg, &found, &ours)) {
+	p.pool = s->txn->pool;
+	if (!take_path(s, arg, &found, &ours, &rest) ||
+	    !smtpd_take_params(s, SMTPD_OF_RCPT, rest, &p)) {
 		s->rcpt_refused++;
 		return;
 	}
 	r = ga_txn_add_rcpt(s->txn);
 	*r = found;
+	r->orcpt = p.orcpt;
+	r->notify = p.notify;
 	s->ev.rcpt = (struct ga_ev_rcpt){ .s = s->ga, .t = s->txn, .to = r->to,
 		.domain = r->domain, .relayed = s->relays || ours };
+	if (smtpd_asks(s, rcpt)) {
+		s->ev.rcpt.param = smtpd_keep_params(&p);
+		s->ev.rcpt.nparam = p.n;
+	}
 	smtpd_ask(s, GA_HOOK_rcpt, &s->ev.rcpt, answered);
 }

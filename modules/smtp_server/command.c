@@ -24,10 +24,11 @@ struct command {
 /* Commands that move nothing, since the last message; more count as errors. */
 #define SMTPD_JUNK_MAX 100u
 
-/* By frequency. MAIL: RFC 1870 adds 26, RFC 6152 17 octets to its line. */
+/* By frequency. MAIL: RFC 1870 adds 26, RFC 6152 17, RFC 3461 500 octets to its line, and
+ * as many to that of RCPT. */
 static const struct command commands[] = {
-	{ GA_STR("RCPT"), smtpd_cmd_rcpt, SMTPD_LINE, false },
-	{ GA_STR("MAIL"), smtpd_cmd_mail, SMTPD_LINE + 26 + 17, false },
+	{ GA_STR("RCPT"), smtpd_cmd_rcpt, SMTPD_LINE + 500, false },
+	{ GA_STR("MAIL"), smtpd_cmd_mail, SMTPD_LINE + 26 + 17 + 500, false },
 	{ GA_STR("DATA"), smtpd_cmd_data, SMTPD_LINE, false },
 	{ GA_STR("BDAT"), smtpd_cmd_bdat, SMTPD_LINE, false },
 	{ GA_STR("EHLO"), smtpd_cmd_ehlo, SMTPD_LINE, true },

@@ -63,6 +63,46 @@ test_what_nobody_minds_is_queued(void **state)
 	assert_int_equal(stage_stats().accepted_total, 2);
 }
 
+static enum ga_verdict
+ask_for_notifications(struct ga_call *call, const struct ga_ev_commit *ev)
+{
+	(void)call;
+	ga_attrs_put(&ev->t->attrs, GA_ATTR_RET, GA_STR("HDRS"));
+	ga_attrs_put(&ev->t->attrs, GA_ATTR_ENVID, GA_STR("QQ314159"));
+	ev->t->rcpts[0].notify = GA_NOTIFY_SUCCESS | GA_NOTIFY_DELAY;
+	ev->t->rcpts[0].orcpt = GA_STR("rfc822;first@example.com");
+	return GA_PASS;
+}
+
+static void
+assert_attr(struct ga_str attrs, unsigned key, struct ga_str value)
+{
+	struct ga_str v;
+
+	assert_true(ga_attr_get(attrs, key, &v));
+	assert_true(ga_str_eq(v, value));
+}
+
+static void
+test_what_is_asked_of_notifications_is_recorded(void **state)
+{
+	struct ga_message *m;
+	struct ga_str absent;
+
+	(void)state;
+	stage.commit = ask_for_notifications;
+	m = spool_memory_message(stage_accept((struct stage_mail){ .n = 2 }));
+	assert_non_null(m);
+	assert_attr(m->attrs, GA_ATTR_RET, GA_STR("HDRS"));
+	assert_attr(m->attrs, GA_ATTR_ENVID, GA_STR("QQ314159"));
+	assert_attr(m->envelopes[0].attrs, GA_ATTR_ORCPT, GA_STR("rfc822;first@example.com"));
+	assert_int_equal(ga_attr_u32(m->envelopes[0].attrs, GA_ATTR_NOTIFY, 0),
+	    GA_NOTIFY_SUCCESS | GA_NOTIFY_DELAY);
+	assert_false(ga_attr_get(m->envelopes[1].attrs, GA_ATTR_ORCPT, &absent));
+	assert_int_equal(ga_attr_u32(m->envelopes[1].attrs, GA_ATTR_NOTIFY, 0), 0);
+	ga_message_unref(m);
+}
+
 static void
 test_a_rejected_message_is_nowhere(void **state)
 {
@@ -423,6 +463,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STAGE_TEST_HOOKED(test_what_nobody_minds_is_queued),
+		STAGE_TEST_HOOKED(test_what_is_asked_of_notifications_is_recorded),
 		STAGE_TEST_HOOKED(test_a_rejected_message_is_nowhere),
 		STAGE_TEST_HOOKED(test_a_message_that_is_to_come_again_is_nowhere),
 		STAGE_TEST_HOOKED(test_a_discarded_message_was_accepted_and_is_nowhere),

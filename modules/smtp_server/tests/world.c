@@ -235,6 +235,11 @@ take_message(struct world *w, struct ga_intake_submit *sub)
 	m->flags = t->flags;
 	m->header_size = t->header_size + (uint32_t)sub->trace.n;
 	m->nrcpts = t->nrcpts;
+	m->attrs = ga_dup(w->pool, (struct ga_str){ t->attrs.p, t->attrs.n });
+	m->first = t->rcpts[0];
+	m->first.to = ga_dup(w->pool, m->first.to);
+	m->first.domain = ga_dup(w->pool, m->first.domain);
+	m->first.orcpt = ga_dup(w->pool, m->first.orcpt);
 }
 
 void

@@ -19,6 +19,8 @@ struct world_message {
 	struct ga_str sender, rcpts;	/* rcpts: blank separated */
 	uint32_t id, flags, header_size;
 	size_t nrcpts;
+	struct ga_str attrs;		/* packed, as the server gave them */
+	struct ga_rcpt first;		/* the first recipient; its strings live as long as the rest */
 };
 
 struct world {

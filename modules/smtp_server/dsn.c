@@ -1,0 +1,128 @@
+/*
+ * dsn.c - the parameters of delivery status notifications (RFC 3461, RFC 6533).
+ *
+ * Called by params.c.  Pure.  What is kept is decoded: whoever sends it on or prints it
+ * encodes it again.  Nothing decodes to a control character (ga_xtext_decode).
+ */
+#include <string.h>
+
+#include "params.h"
+
+/* RFC 3461 4.4, 4.2: octets as they are written. */
+#define ENVID_MAX 100u
+#define ORCPT_MAX 500u
+
+struct ga_str
+smtpd_param_ret(const struct smtpd_session *s, struct smtpd_params *p, struct ga_str value)
+{
+	if (ga_str_caseeq(value, GA_STR("FULL")))
+		p->ret = GA_STR("FULL");
+	else if (ga_str_caseeq(value, GA_STR("HDRS")))
+		p->ret = GA_STR("HDRS");
+	else
+		return SMTPD_PARAM_WRONG;
+	return SMTPD_PARAM_OK;
+}
+
+struct ga_str
+smtpd_param_envid(const struct smtpd_session *s, struct smtpd_params *p, struct ga_str value)
+{
+	if (value.n == 0 || value.n > ENVID_MAX || !ga_xtext_decode(p->pool, value, &p->envid))
+		return SMTPD_PARAM_WRONG;
+	return SMTPD_PARAM_OK;
+}
+
+/* --- NOTIFY --- */
+
+static uint32_t
+notify_bit(struct ga_str word)
+{
+	static const struct { struct ga_str word; uint32_t bit; } words[] = {
+		{ GA_STR("NEVER"), GA_NOTIFY_NEVER },
+		{ GA_STR("SUCCESS"), GA_NOTIFY_SUCCESS },
+		{ GA_STR("FAILURE"), GA_NOTIFY_FAILURE },
+		{ GA_STR("DELAY"), GA_NOTIFY_DELAY },
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (ga_str_caseeq(words[i].word, word))
+			return words[i].bit;
+	return 0;
+}
+
+/* NEVER alone, or others in any order, each once. */
+struct ga_str
+smtpd_param_notify(const struct smtpd_session *s, struct smtpd_params *p, struct ga_str value)
+{
+	const char *at = value.p, *end = value.p + value.n;
+
+	for (;;) {
+		const char *comma = memchr(at, ',', (size_t)(end - at));
+		const char *stop = comma != NULL ? comma : end;
+		uint32_t bit = notify_bit((struct ga_str){ at, (size_t)(stop - at) });
+
+		if (bit == 0 || (p->notify & bit))
+			return SMTPD_PARAM_WRONG;
+		p->notify |= bit;
+		if (comma == NULL)
+			break;
+		at = comma + 1;
+	}
+	if ((p->notify & GA_NOTIFY_NEVER) && p->notify != GA_NOTIFY_NEVER)
+		return SMTPD_PARAM_WRONG;
+	return SMTPD_PARAM_OK;
+}
+
+/* --- ORCPT --- */
+
+/* addr-type is an atom; of those registered none has more than letters, digits, '-'. */
+static bool
+is_type(struct ga_str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'))
+			return false;
+	}
+	return s.n > 0;
+}
+
+static bool
+is_ascii(struct ga_str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] >= 0x80)
+			return false;
+	return true;
+}
+
+/* RFC 6533 3: with SMTPUTF8 an address of type utf-8 may be written as it is. */
+static bool
+take_unitext(struct ga_pool *pool, struct ga_str s, struct ga_str *out)
+{
+	if (memchr(s.p, '+', s.n) != NULL)
+		return false;
+	*out = ga_dup(pool, s);		/* well-formed UTF-8 without controls: ga_mail_param */
+	return true;
+}
+
+struct ga_str
+smtpd_param_orcpt(const struct smtpd_session *s, struct smtpd_params *p, struct ga_str value)
+{
+	const char *semicolon = value.n > 0 ? memchr(value.p, ';', value.n) : NULL;
+	struct ga_str type, address, decoded;
+	bool utf8, ok;
+
+	if (semicolon == NULL || value.n > ORCPT_MAX)
+		return SMTPD_PARAM_WRONG;
+	type = (struct ga_str){ value.p, (size_t)(semicolon - value.p) };
+	address = (struct ga_str){ semicolon + 1, value.n - type.n - 1 };
+	utf8 = p->utf8 && ga_str_caseeq(type, GA_STR("utf-8")) && !is_ascii(address);
+	ok = utf8 ? take_unitext(p->pool, address, &decoded) :
+	    ga_xtext_decode(p->pool, address, &decoded);
+	if (!ok || decoded.n == 0 || !is_type(type))
+		return SMTPD_PARAM_WRONG;
+	p->orcpt = ga_fmt(p->pool, "%.*s;%.*s", (int)type.n, type.p, (int)decoded.n, decoded.p);
+	return SMTPD_PARAM_OK;
+}
