@@ -44,12 +44,11 @@ struct fake {
 	unsigned asked, cancelled;
 	const char *edited;		/* what it makes of the message; NULL: nothing */
 	struct ga_run *suspended;
-	/* of the control socket, since fake_ask() */
-	char answer[4096];
-	unsigned answers;
+	unsigned answers;		/* of the control socket, since fake_ask() */
 	/* results, in the order of coming home */
 	struct fake_result results[FAKE_TICKETS];
 	unsigned nresults;
+	char answer[1u << 18];		/* the control socket's */
 	char tx[1u << 20];		/* what was sent to the peer and not yet looked at */
 };
 extern struct fake fake;
