@@ -6,7 +6,8 @@
  *	connect.c	from a batch to a connected stream
  *	targets.c	which hosts and addresses, in which order
  *	conn.c		a connection: stream, timer, states, hooks, its end
- *	session.c	greeting, EHLO, HELO, STARTTLS, QUIT
+ *	session.c	TLS, greeting, EHLO, HELO, STARTTLS, QUIT
+ *	auth.c		AUTH
  *	transaction.c	MAIL to the reply after the dot
  *	prepare.c	what must be known before MAIL: the message read, hooks asked
  *	body.c		the octets of the message, from memory or the spool
@@ -42,6 +43,12 @@ X(flag, starttls_use, "yes", "", SMTPC_WHERE,					\
     "encrypt with STARTTLS where it is offered; a failed handshake is tried again in clear") \
 X(flag, starttls_require, "no", "", SMTPC_WHERE,				\
     "deliver only over TLS; defer where it is not offered or fails")		\
+X(string, destination_username, "", "max=1000", "relay_server,domain",		\
+    "user name for AUTH at the destination")						\
+X(secret, destination_password, "", "max=1000", "relay_server,domain",		\
+    "password for AUTH at the destination")						\
+X(flag, destination_auth_cleartext, "no", "", "relay_server,domain",			\
+    "send user name and password also without TLS")					\
 X(flag, reuse_connections, "no", "", SMTPC_WHERE,				\
     "keep a connection open for further messages")				\
 X(int, reuse_connections_max_messages, "5", "min=1 max=1000000", SMTPC_WHERE,	\
@@ -77,11 +84,13 @@ enum { SMTPC_8BIT_SEND, SMTPC_8BIT_FAIL };
 /* In the order in which a connection without trouble goes through them. */
 enum smtpc_state {
 	SMTPC_CONNECTING,
+	SMTPC_SMTPS,		/* TLS before the greeting: port 465 */
 	SMTPC_GREETING,
 	SMTPC_EHLO,
 	SMTPC_HELO,
 	SMTPC_STARTTLS_CMD,
 	SMTPC_HANDSHAKE,
+	SMTPC_AUTH,
 	SMTPC_PREPARE,		/* ready, but the message is not: read, hooks */
 	SMTPC_RSET,
 	SMTPC_MAIL,		/* from here: the oldest command without a reply */
@@ -186,11 +195,13 @@ struct smtpc_conn {
 
 	struct smtpc_offer offer;
 	bool tls, no_tls;		/* no_tls: a handshake failed, once more in clear */
+	bool authenticated;
+	unsigned auth_step;		/* challenges answered */
 	bool reused;			/* not its first transaction, MAIL not answered yet */
 	bool needs_rset;
 	bool broken;			/* the session cannot go on after this transaction */
 	bool no_more;			/* an operator wants no transaction after this one */
-	unsigned rcpt_limit;		/* learnt from 452 4.5.3; 0 = not yet */
+	unsigned rcpt_limit;		/* learnt from LIMITS or 452 4.5.3; 0 = not yet */
 	unsigned undurable;		/* DONEs given to the spool and not answered */
 
 	struct smtpc_txn txn;
@@ -345,6 +356,12 @@ void smtpc_session_tls_done(struct smtpc_conn *, const char *err);
 /* EHLO is done, or the connection was reused: the transaction may begin. */
 void smtpc_session_ready(struct smtpc_conn *);
 void smtpc_session_quit(struct smtpc_conn *, const char *reason);
+
+/* --- auth.c --- */
+bool smtpc_auth_wanted(const struct smtpc_conn *);
+const char *smtpc_auth_obstacle(const struct smtpc_conn *);
+void smtpc_auth_begin(struct smtpc_conn *);
+bool smtpc_auth_challenge(struct smtpc_conn *);
 
 /* --- prepare.c --- */
 /* The ticket's envelope; NULL: the message has no such. */

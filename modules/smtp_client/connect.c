@@ -25,6 +25,8 @@ smtpc_set_route(struct smtpc_conn *c, struct ga_route *route)
 	c->plan = ga_settings_plan(route->settings);
 	c->max = c->conf->reuse_connections ?
 	    (unsigned)c->conf->reuse_connections_max_messages : 1;
+	if (c->offer.mail_max > 0 && c->offer.mail_max < c->max)
+		c->max = c->offer.mail_max;
 }
 
 const struct ga_route_source *
@@ -50,7 +52,7 @@ static void
 forget_session(struct smtpc_conn *c)
 {
 	c->offer = (struct smtpc_offer){ 0 };
-	c->tls = c->reused = c->needs_rset = c->broken = c->write_failed = c->no_more = false;
+	c->tls = c->authenticated = c->reused = c->needs_rset = c->broken = c->write_failed = c->no_more = false;
 	c->rcpt_limit = 0;
 	c->wanted = 0;
 	c->done = 0;

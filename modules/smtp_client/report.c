@@ -10,11 +10,13 @@ static const struct {
 	const char *state, *command;
 } names[SMTPC_STATES] = {
 	[SMTPC_CONNECTING] = { "connecting", "" },
+	[SMTPC_SMTPS] = { "establishing_smtps", "" },
 	[SMTPC_GREETING] = { "sending", "" },
 	[SMTPC_EHLO] = { "sending", "EHLO" },
 	[SMTPC_HELO] = { "sending", "EHLO" },
 	[SMTPC_STARTTLS_CMD] = { "sending", "STARTTLS" },
 	[SMTPC_HANDSHAKE] = { "sending", "STARTTLS" },
+	[SMTPC_AUTH] = { "sending", "AUTH" },
 	[SMTPC_PREPARE] = { "sending", "sending message (reading)" },
 	[SMTPC_RSET] = { "sending", "MAIL FROM" },
 	[SMTPC_MAIL] = { "sending", "MAIL FROM" },

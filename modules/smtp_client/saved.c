@@ -5,7 +5,7 @@
  * last is taken first, and by time, from which the oldest is closed when room is
  * needed.  It may serve another domain of its group, or the same one after a
  * reload, when everything matches that a receiver could tell apart: source address,
- * EHLO name, VirtualMTA, transport, TLS policy, and the host it is connected to; and
+ * EHLO name, VirtualMTA, transport, TLS policy, credentials, and the host it is connected to; and
  * when the number of transactions that is allowed there is not reached.
  */
 #include "client.h"
@@ -97,6 +97,8 @@ smtpc_fits(const struct ga_route *r, void *arg)
 	conf = ga_settings_conf(r->settings, "smtp_client");
 	return conf->starttls_use == c->conf->starttls_use &&
 	    conf->starttls_require == c->conf->starttls_require &&
+	    ga_str_eq(conf->destination_username, c->conf->destination_username) &&
+	    ga_str_eq(conf->destination_password, c->conf->destination_password) &&
 	    conf->reuse_connections &&
 	    c->done < (unsigned)conf->reuse_connections_max_messages && r->relay == c->route->relay &&
 	    r->mta_id == c->route->mta_id && ga_str_eq(r->virtual_mta, c->route->virtual_mta) &&

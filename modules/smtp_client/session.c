@@ -1,6 +1,6 @@
 /*
- * session.c - the session around the transactions: greeting, EHLO, HELO,
- * STARTTLS, QUIT.
+ * session.c - the session around the transactions: SMTPS, greeting, EHLO, HELO,
+ * STARTTLS, AUTH, QUIT.
  *
  * Called by conn.c with each complete reply, on the connection's loop.  One
  * function a state; each judges c->reply, then enters the next state and sends
@@ -12,6 +12,8 @@
 
 #include <stdio.h>
 #include <string.h>
+
+#define SMTPS_PORT 465
 
 static void
 command(struct smtpc_conn *c, enum smtpc_state state, const char *verb, struct ga_str argument)
@@ -49,11 +51,25 @@ host_unfit(struct smtpc_conn *c, const char *enhanced, const char *what)
 	smtpc_host_failed(c, &v);
 }
 
-void
-smtpc_session_begin(struct smtpc_conn *c)
+static void handshake(struct smtpc_conn *);
+
+static void
+await_greeting(struct smtpc_conn *c)
 {
 	smtpc_enter(c, SMTPC_GREETING);
 	smtpc_deadline(c, c->conf->smtp_greeting_timeout);
+}
+
+/* RFC 8314: TLS comes first where the port says so. */
+void
+smtpc_session_begin(struct smtpc_conn *c)
+{
+	if (ga_sockaddr_port(&c->remote) == SMTPS_PORT) {
+		smtpc_enter(c, SMTPC_SMTPS);
+		handshake(c);
+	} else {
+		await_greeting(c);
+	}
 }
 
 static void
@@ -65,7 +81,32 @@ greeting(struct smtpc_conn *c, enum smtpc_kind kind)
 		refused(c);
 }
 
-/* The session is open, with TLS or without: STARTTLS first, or work. */
+/* With TLS or without, as far as it will come: who we are first, or work. */
+static void
+secured(struct smtpc_conn *c)
+{
+	const char *obstacle;
+
+	if (!smtpc_auth_wanted(c))
+		smtpc_session_ready(c);
+	else if ((obstacle = smtpc_auth_obstacle(c)) != NULL)
+		host_unfit(c, "4.7.0", obstacle);
+	else
+		smtpc_auth_begin(c);
+}
+
+static void
+auth(struct smtpc_conn *c, enum smtpc_kind kind)
+{
+	if (kind == SMTPC_OK) {
+		c->authenticated = true;
+		smtpc_session_ready(c);
+	} else if (kind != SMTPC_GO_ON || !smtpc_auth_challenge(c)) {
+		refused(c);
+	}
+}
+
+/* The session is open: STARTTLS first, or on with what there is. */
 static void
 established(struct smtpc_conn *c)
 {
@@ -76,7 +117,7 @@ established(struct smtpc_conn *c)
 	else if (c->conf->starttls_require && !c->tls)
 		host_unfit(c, "4.7.4", "does not offer STARTTLS, which starttls_require asks for");
 	else
-		smtpc_session_ready(c);
+		secured(c);
 }
 
 static void
@@ -84,6 +125,8 @@ ehlo(struct smtpc_conn *c, enum smtpc_kind kind)
 {
 	if (kind == SMTPC_OK) {
 		smtpc_offer_parse(&c->offer, &c->reply);
+		c->rcpt_limit = c->offer.rcpt_max;
+		smtpc_set_route(c, c->route);
 		established(c);
 	} else if (smtpc_wants_helo(c->reply.code)) {
 		command(c, SMTPC_HELO, "HELO", helo_name(c));
@@ -130,7 +173,6 @@ handshake(struct smtpc_conn *c)
 	snprintf(key, sizeof key, "%s|%s|%s", c->mx, ga_sockaddr_text(&c->remote, true, remote),
 	    source);
 	p.resume_key = ga_str_c(key);
-	smtpc_enter_since(c, SMTPC_HANDSHAKE, c->command_ms);
 	/* A little more than the stream's own limit, which gives the better reason. */
 	smtpc_deadline(c, c->conf->smtp_tls_timeout + 1000);
 	ga_stream_starttls(c->stream, &p);
@@ -139,18 +181,26 @@ handshake(struct smtpc_conn *c)
 static void
 starttls(struct smtpc_conn *c, enum smtpc_kind kind)
 {
-	if (kind == SMTPC_OK)
+	if (kind == SMTPC_OK) {
+		smtpc_enter_since(c, SMTPC_HANDSHAKE, c->command_ms);
 		handshake(c);
-	else if (c->conf->starttls_require)
+	} else if (c->conf->starttls_require) {
 		refused(c);
-	else
-		smtpc_session_ready(c);
+	} else {
+		secured(c);
+	}
 }
 
 void
 smtpc_session_tls_done(struct smtpc_conn *c, const char *err)
 {
-	if (err == NULL) {
+	if (c->state == SMTPC_SMTPS) {
+		c->tls = err == NULL;
+		if (c->tls)
+			await_greeting(c);
+		else
+			host_unfit(c, "4.7.5", err);
+	} else if (err == NULL) {
 		c->tls = true;
 		c->offer = (struct smtpc_offer){ 0 };
 		command(c, SMTPC_EHLO, "EHLO", helo_name(c));
@@ -223,6 +273,7 @@ smtpc_session_reply(struct smtpc_conn *c, size_t rest)
 	case SMTPC_EHLO: ehlo(c, kind); break;
 	case SMTPC_HELO: helo(c, kind); break;
 	case SMTPC_STARTTLS_CMD: starttls(c, kind); break;
+	case SMTPC_AUTH: auth(c, kind); break;
 	case SMTPC_RSET:
 	case SMTPC_MAIL:
 	case SMTPC_RCPT:

@@ -186,11 +186,38 @@ check_message(struct smtpc_conn *c)
 	}
 }
 
+/* Ticket t goes into the next transaction on this connection. */
+static void
+carry(struct smtpc_conn *c, struct ga_ticket *t)
+{
+	struct ga_ticket **p = &c->txn.first;
+
+	while (*p != t)
+		p = &(*p)->next;
+	unlink_ticket(&c->txn, p);
+	t->next = c->carry;
+	c->carry = t;
+	c->ncarry++;
+}
+
+/* The batch was taken before the host had said how many it takes at once. */
+static void
+trim(struct smtpc_conn *c)
+{
+	struct ga_ticket *t = c->txn.first;
+
+	for (unsigned i = 1; i < c->rcpt_limit && t != NULL; i++)
+		t = t->next;
+	while (c->rcpt_limit > 0 && t != NULL && t->next != NULL)
+		carry(c, t->next);
+}
+
 void
 smtpc_txn_begin(struct smtpc_conn *c)
 {
 	struct smtpc_txn *t = &c->txn;
 
+	trim(c);
 	check_message(c);
 	check_addresses(c);
 	t->accepted = t->rcpt_ok = 0;
@@ -250,20 +277,6 @@ mail_reply(struct smtpc_conn *c, enum smtpc_kind kind)
 		}
 	}
 	step(c, SMTPC_RCPT);
-}
-
-/* Ticket t goes into the next transaction on this connection. */
-static void
-carry(struct smtpc_conn *c, struct ga_ticket *t)
-{
-	struct ga_ticket **p = &c->txn.first;
-
-	while (*p != t)
-		p = &(*p)->next;
-	unlink_ticket(&c->txn, p);
-	t->next = c->carry;
-	c->carry = t;
-	c->ncarry++;
 }
 
 static void
@@ -492,7 +505,8 @@ smtpc_txn_reply(struct smtpc_conn *c)
 static bool
 is_last(const struct smtpc_conn *c)
 {
-	return c->loop->draining || c->no_more;
+	return c->loop->draining || c->no_more ||
+	    (c->offer.mail_max > 0 && c->done >= c->offer.mail_max);
 }
 
 /* Carried tickets have no next transaction when the connection has none. */

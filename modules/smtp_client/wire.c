@@ -30,6 +30,59 @@ parse_size(struct ga_str s)
 	return v;
 }
 
+/* The next word of s, between blanks and '='. */
+static bool
+next_word(struct ga_str *s, struct ga_str *word)
+{
+	while (s->n > 0 && (*s->p == ' ' || *s->p == '\t' || *s->p == '=')) {
+		s->p++;
+		s->n--;
+	}
+	*word = (struct ga_str){ s->p, 0 };
+	while (s->n > 0 && *s->p != ' ' && *s->p != '\t' && *s->p != '=') {
+		s->p++;
+		s->n--;
+		word->n++;
+	}
+	return word->n > 0;
+}
+
+/* "AUTH=PLAIN LOGIN", from before RFC 2554. */
+static bool
+is_old_auth(struct ga_str word)
+{
+	return word.n > 5 && ga_str_caseeq((struct ga_str){ word.p, 5 }, GA_STR("AUTH="));
+}
+
+static void
+parse_mechanisms(struct smtpc_offer *o, struct ga_str s)
+{
+	struct ga_str word;
+
+	while (next_word(&s, &word)) {
+		if (ga_str_caseeq(word, GA_STR("PLAIN")))
+			o->ext |= SMTPC_AUTH_PLAIN;
+		else if (ga_str_caseeq(word, GA_STR("LOGIN")))
+			o->ext |= SMTPC_AUTH_LOGIN;
+	}
+}
+
+/* RFC 9422: NAME=value between blanks; 1 to 6 digits in the two that we keep. */
+static void
+parse_limits(struct smtpc_offer *o, struct ga_str s)
+{
+	struct ga_str name, value;
+
+	while (next_word(&s, &name) && next_word(&s, &value)) {
+		uint64_t n = value.n <= 6 ? parse_size(value) : 0;
+
+		if (ga_str_caseeq(name, GA_STR("RCPTMAX")))
+			o->rcpt_max = (unsigned)n;
+		else if (ga_str_caseeq(name, GA_STR("MAILMAX")))
+			o->mail_max = (unsigned)n;
+	}
+}
+
 static void
 parse_keyword(struct smtpc_offer *o, struct ga_str line)
 {
@@ -40,6 +93,9 @@ parse_keyword(struct smtpc_offer *o, struct ga_str line)
 		{ { "STARTTLS", 8 }, SMTPC_STARTTLS },
 		{ { "SMTPUTF8", 8 }, SMTPC_SMTPUTF8 },
 		{ { "DSN", 3 }, SMTPC_DSN },
+		{ { "CHUNKING", 8 }, SMTPC_CHUNKING },
+		{ { "BINARYMIME", 10 }, SMTPC_BINARYMIME },
+		{ { "REQUIRETLS", 10 }, SMTPC_REQUIRETLS },
 	};
 	struct ga_str word = line, rest = { line.p, 0 };
 	const char *blank = line.n > 0 ? memchr(line.p, ' ', line.n) : NULL;
@@ -55,6 +111,10 @@ parse_keyword(struct smtpc_offer *o, struct ga_str line)
 		if (known[i].ext == SMTPC_SIZE)
 			o->size_limit = parse_size(rest);
 	}
+	if (ga_str_caseeq(word, GA_STR("AUTH")) || is_old_auth(word))
+		parse_mechanisms(o, (struct ga_str){ line.p + 4, line.n - 4 });
+	else if (ga_str_caseeq(word, GA_STR("LIMITS")))
+		parse_limits(o, rest);
 }
 
 void
@@ -129,6 +189,9 @@ smtpc_out_free(struct smtpc_out *o)
 void
 smtpc_out_reset(struct smtpc_out *o)
 {
+	if (o->secret)
+		explicit_bzero(o->p, o->n);
+	o->secret = false;
 	o->n = o->sent = o->logged = 0;
 	if (o->room > OUT_KEEP)
 		smtpc_out_free(o);
@@ -174,6 +237,15 @@ out_xtext(struct smtpc_out *o, struct ga_str s)
 
 	out_str(o, ga_xtext_encode(pool, s));
 	ga_pool_free(pool);
+}
+
+void
+smtpc_out_credentials(struct smtpc_out *o, const char *before, struct ga_str secret)
+{
+	out_str(o, ga_str_c(before));
+	out_str(o, secret);
+	out_str(o, GA_STR("\r\n"));
+	o->secret = true;
 }
 
 void

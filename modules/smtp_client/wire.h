@@ -15,12 +15,18 @@ enum smtpc_ext {
 	SMTPC_SIZE = 4,
 	SMTPC_STARTTLS = 8,
 	SMTPC_SMTPUTF8 = 16,
-	SMTPC_DSN = 32
+	SMTPC_DSN = 32,
+	SMTPC_AUTH_PLAIN = 64,
+	SMTPC_AUTH_LOGIN = 128,
+	SMTPC_CHUNKING = 256,
+	SMTPC_BINARYMIME = 512,
+	SMTPC_REQUIRETLS = 1024
 };
 
 struct smtpc_offer {
 	unsigned ext;		/* enum smtpc_ext bits */
 	uint64_t size_limit;	/* of SIZE; 0 = none was named */
+	unsigned rcpt_max, mail_max;	/* of LIMITS (RFC 9422); 0 = none was named */
 };
 /* Lines 2.. of a complete 250 reply to EHLO.  Unknown keywords are skipped. */
 void smtpc_offer_parse(struct smtpc_offer *, const struct ga_reply_parser *);
@@ -48,6 +54,7 @@ bool smtpc_address_clean(struct ga_str address, bool *utf8);
 struct smtpc_out {
 	char *p;
 	size_t n, room;
+	bool secret;		/* wipe p when all is gone */
 	size_t sent;		/* octets of p that are gone, */
 	size_t logged;		/* and those that hooks were told of */
 };
@@ -56,6 +63,8 @@ void smtpc_out_free(struct smtpc_out *);
 void smtpc_out_reset(struct smtpc_out *);
 /* VERB[ argument]CRLF */
 void smtpc_out_command(struct smtpc_out *, const char *verb, struct ga_str argument);
+/* The same with a line that is wiped once it is sent: before, then the secret. */
+void smtpc_out_credentials(struct smtpc_out *, const char *before, struct ga_str secret);
 struct smtpc_mail {
 	struct ga_str sender;
 	uint64_t size;		/* 0 = say nothing of it */

@@ -60,6 +60,22 @@ test_unknown_and_longer_words_are_not_ours(void **state)
 }
 
 static void
+test_mechanisms_and_limits(void **state)
+{
+	struct smtpc_offer o;
+
+	assert_int_equal(offer("250-x\r\n250 AUTH CRAM-MD5 Plain\tLOGIN\r\n").ext, SMTPC_AUTH_PLAIN | SMTPC_AUTH_LOGIN);
+	assert_int_equal(offer("250-x\r\n250 AUTH=LOGIN\r\n").ext, SMTPC_AUTH_LOGIN);
+	assert_int_equal(offer("250-x\r\n250-AUTH\r\n250 AUTH XPLAIN PLAINX\r\n").ext, 0);
+	o = offer("250-x\r\n250 LIMITS MAILMAX=50 rcptmax=7 OTHER=x\r\n");
+	assert_int_equal(o.rcpt_max, 7);
+	assert_int_equal(o.mail_max, 50);
+	o = offer("250-x\r\n250 LIMITS RCPTMAX=many MAILMAX=1234567 RCPTMAX\r\n");
+	assert_int_equal(o.rcpt_max, 0);
+	assert_int_equal(o.mail_max, 0);
+}
+
+static void
 test_size_without_a_usable_number_sets_no_limit(void **state)
 {
 	assert_int_equal(offer("250-x\r\n250 SIZE\r\n").size_limit, 0);
@@ -175,6 +191,7 @@ main(void)
 		cmocka_unit_test(test_keywords_are_read_in_any_case),
 		cmocka_unit_test(test_the_greeting_line_offers_nothing),
 		cmocka_unit_test(test_unknown_and_longer_words_are_not_ours),
+		cmocka_unit_test(test_mechanisms_and_limits),
 		cmocka_unit_test(test_size_without_a_usable_number_sets_no_limit),
 		cmocka_unit_test(test_the_first_digit_judges),
 		cmocka_unit_test(test_too_many_recipients_is_told_from_no_room),

@@ -1,0 +1,183 @@
+"""Outgoing sessions: AUTH at relays and SMTPS on port 465 (credentials go over TLS alone, to the right host, into no log), LIMITS."""
+
+import base64
+
+import pytest
+
+from gatest import daemon, need
+from gatest.badsink import Default, Delay, Lines, Silence, StartTls
+
+PASSWORD = "c4nary-s3cret"
+PLAIN = base64.b64encode(f"\0someone\0{PASSWORD}".encode())
+
+
+def offers(*mechanisms):
+    return Lines(250, "sink.example", "PIPELINING", f"AUTH {' '.join(mechanisms)}", "8BITMIME")
+
+
+def login(session, line):
+    """A server that knows PLAIN and LOGIN, and one user."""
+    steps = session.__dict__.setdefault("steps", [])
+    if line.upper().startswith(b"AUTH PLAIN"):
+        answer = line[10:].strip()
+        steps.append("PLAIN")
+        return "334 " if not answer else "235 2.7.0 welcome" if answer == PLAIN else "535 5.7.8 who are you"
+    if line.upper() == b"AUTH LOGIN":
+        steps.append("LOGIN")
+        return "334 VXNlcm5hbWU6"
+    steps.append(base64.b64decode(line).decode())
+    if steps[-1] == f"\0someone\0{PASSWORD}" or steps[-2:] == ["someone", PASSWORD]:
+        return "235 2.7.0 welcome"
+    return "334 UGFzc3dvcmQ6" if steps[-1] == "someone" else "535 5.7.8 who are you"
+
+
+def relay(sink, more="", password=PASSWORD, user="someone"):
+    return daemon.block("relay_server upstream", f"mta_id 5\ndestination {sink.address}\ndestination_username {user}\ndestination_password {password}\n{more}")
+
+
+@pytest.fixture
+def through(greenarrow):
+    """A daemon that sends everything through a relay server, with credentials."""
+    def make(sink, more="", **arguments):
+        known = {name: arguments.pop(name) for name in ("password", "user") if name in arguments}
+        return greenarrow(general="default_virtual_mta upstream", top=relay(sink, more, **known), **{"retry": "retry_schedule 1h", **arguments})
+    return make
+
+
+@pytest.mark.parametrize("mechanisms", [("PLAIN", "LOGIN"), ("LOGIN",), ("CRAM-MD5", "login", "plain")])
+def test_credentials_are_told_over_tls(through, sinks, certificate, mechanisms):
+    sink = sinks({"EHLO": lambda session, line: offers(*mechanisms) if session.tls else Default(), "other": login}, certificate=certificate)
+    through(sink).submit()
+    message, = sink.wait_messages(1)
+    assert message.tls and message.session.steps[0] == ("LOGIN" if len(mechanisms) == 1 else "PLAIN")
+    assert message.session.verbs().index("AUTH") < message.session.verbs().index("MAIL")
+
+
+def test_the_form_before_the_standard_is_understood(through, sinks):
+    sink = sinks({"EHLO": Lines(250, "sink.example", "AUTH=LOGIN PLAIN"), "other": login})
+    through(sink, "destination_auth_cleartext yes").submit()
+    assert sink.wait_messages(1)[0].session.steps == ["PLAIN"]
+
+
+def test_credentials_are_not_told_in_clear(through, sinks):
+    sink = sinks({"EHLO": offers("PLAIN"), "other": login})
+    server = through(sink)
+    server.submit()
+    server.wait_log("deferral.*has no TLS, and credentials are not sent in clear")
+    assert all(b"AUTH" not in command for session in sink.sessions for command in session.commands)
+
+
+def test_a_failed_handshake_does_not_lead_to_credentials_in_clear(through, sinks):
+    sink = sinks({"EHLO": Lines(250, "sink.example", "STARTTLS", "AUTH PLAIN"), "STARTTLS": ["220 go", Delay(0.3), b"no TLS\r\n"], "other": login})
+    server = through(sink)
+    server.submit()
+    server.wait_log("deferral.*has no TLS")
+    assert all(b"AUTH" not in command for session in sink.sessions for command in session.commands)
+
+
+@pytest.mark.parametrize("answer", ["535 5.7.8 no", "454 4.7.0 not now", "504 5.5.4 what", "530 5.7.0 no", "334 VXNlcm5hbWU6"])
+def test_refused_credentials_defer_the_mail(through, sinks, answer):
+    sink = sinks({"EHLO": offers("PLAIN"), "other": answer})
+    server = through(sink, "destination_auth_cleartext yes")
+    server.submit()
+    queue = server.wait_queue(disk=1, failed=0)
+    assert queue["deferral_total"] == 1 and not sink.messages
+    assert all("MAIL" not in session.verbs() for session in sink.sessions)
+
+
+def test_a_relay_that_asks_nobody_gets_no_mail_either(through, sinks):
+    sink = sinks({"EHLO": Lines(250, "sink.example", "PIPELINING")})
+    server = through(sink, "destination_auth_cleartext yes")
+    server.submit()
+    server.wait_log("deferral.*offers neither AUTH PLAIN nor AUTH LOGIN")
+
+
+def test_a_long_password_goes_without_initial_response(through, sinks):
+    long = "p" * 600
+    sink = sinks({"EHLO": offers("PLAIN"), "other": lambda session, line: "334 " if line == b"AUTH PLAIN" else "235 2.7.0 ok"})
+    through(sink, "destination_auth_cleartext yes", password=long).submit()
+    commands = sink.wait_messages(1)[0].session.commands
+    assert commands[1:3] == [b"AUTH PLAIN", base64.b64encode(f"\0someone\0{long}".encode())]
+
+
+def test_credentials_of_a_static_next_hop(greenarrow, sinks):
+    sink, other = sinks({"EHLO": offers("PLAIN"), "other": login}), sinks({"EHLO": offers("PLAIN")})
+    server = greenarrow(everywhere=daemon.block("domain receiver.example", f"smtp_route {sink.address}\ndestination_username someone\n"
+                                                f"destination_password {PASSWORD}\ndestination_auth_cleartext yes")
+                        + daemon.block("domain other.example", f"smtp_route {other.address}"))
+    server.submit(recipients=["b@receiver.example", "b@other.example"])
+    assert sink.wait_messages(1)[0].session.steps == ["PLAIN"]
+    assert "AUTH" not in other.wait_messages(1)[0].session.verbs()
+
+
+def test_a_saved_connection_serves_no_other_credentials(greenarrow, sinks):
+    sink = sinks({"EHLO": offers("PLAIN"), "other": "235 2.7.0 ok"})
+    blocks = [daemon.block(f"domain {name}.example", f"smtp_route {sink.address}\ndestination_username {name}\ndestination_password x\ndestination_auth_cleartext yes")
+              for name in ("one", "two")]
+    server = greenarrow(everywhere="reuse_connections yes\n" + "".join(blocks))
+    for name in ("one", "two", "one"):
+        server.submit(recipients=[f"b@{name}.example"])
+        server.wait_empty()
+    assert len(sink.sessions) == 2
+    assert [session.verbs().count("AUTH") for session in sink.sessions] == [1, 1], "once a session, not once a message"
+
+
+def test_the_password_is_in_no_log_and_not_shown(through, sinks):
+    sink = sinks({"EHLO": offers("LOGIN"), "other": login})
+    server = through(sink, "destination_auth_cleartext yes")
+    server.submit()
+    sink.wait_messages(1)
+    shown = server.run("greenarrow_config", "show", "--virtual-mta=upstream").stdout
+    for text in (server.log_text(), shown):
+        assert PASSWORD not in text and base64.b64encode(PASSWORD.encode()).decode() not in text
+
+
+# --- SMTPS ---
+
+@pytest.fixture
+def smtps(sinks, certificate):
+    """A sink on port 465 that speaks TLS from the first octet."""
+    need.root()
+
+    def make(script=None, host="127.0.0.77"):
+        return sinks({"connect": StartTls(), **(script or {})}, certificate=certificate, host=host, port=465)
+    return make
+
+
+def test_port_465_means_tls_first(through, smtps):
+    sink = smtps({"EHLO": offers("PLAIN"), "other": login})
+    server = through(sink)
+    server.submit()
+    message, = sink.wait_messages(1)
+    assert message.tls and message.session.steps == ["PLAIN"] and "STARTTLS" not in message.session.verbs()
+
+
+def test_a_failed_handshake_on_port_465_sends_nothing_in_clear(greenarrow, sinks):
+    need.root()
+    sink = sinks({"connect": b"220 plain.example ESMTP\r\n"}, host="127.0.0.77", port=465)
+    server = greenarrow(route=sink, retry="retry_schedule 1h")
+    server.submit()
+    server.wait_queue(disk=1)
+    assert all(b"EHLO" not in session.received and b"MAIL" not in session.received for session in sink.sessions)
+
+
+def test_a_stalled_handshake_on_port_465_is_shown_as_such(greenarrow, sinks):
+    need.root()
+    sink = sinks({"connect": Silence()}, host="127.0.0.77", port=465)
+    server = greenarrow(route=sink, general="smtp_tls_timeout 5s")
+    server.submit()
+    sink.wait_sessions(1)
+    shown = server.run("greenarrow", "remote_connections", "--json").stdout
+    assert '"state": "establishing_smtps"' in shown and '"current_smtp_command": ""' in shown
+
+
+# --- LIMITS ---
+
+def test_announced_limits_are_kept(greenarrow, sinks):
+    sink = sinks(extensions=["PIPELINING", "LIMITS RCPTMAX=3 MAILMAX=2"])
+    server = greenarrow(route=sink, everywhere="reuse_connections yes\nreuse_connections_max_messages 100")
+    server.submit(recipients=[f"b{i}@receiver.example" for i in range(10)])
+    server.wait_empty()
+    assert sorted(len(message.recipients) for message in sink.messages) == [1, 3, 3, 3]
+    assert max(session.verbs().count("MAIL") for session in sink.sessions) <= 2
+    assert sorted(to for message in sink.messages for to in message.recipients) == sorted(f"b{i}@receiver.example" for i in range(10))
