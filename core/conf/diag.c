@@ -155,6 +155,36 @@ void ga_diag_warn(struct ga_diag *d, const char *directive, const char *fmt, ...
 	va_end(ap);
 }
 
+/* Behind the files of the configuration, the reports of one file together. */
+static void add_in_file(struct ga_diag *d, bool error, const char *name, unsigned line,
+    unsigned column, const char *fmt, va_list ap)
+{
+	struct gac_file file = { name, 0x40000000u | ga_str_hash(ga_str_c(name), false) >> 2 };
+	struct gac_pos pos = { &file, line, column };
+
+	add(d, error, &pos, "", fmt, ap);
+}
+
+void ga_diag_error_at(struct ga_diag *d, const char *file, unsigned line, unsigned column,
+    const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add_in_file(d, true, file, line, column, fmt, ap);
+	va_end(ap);
+}
+
+void ga_diag_warn_at(struct ga_diag *d, const char *file, unsigned line, unsigned column,
+    const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add_in_file(d, false, file, line, column, fmt, ap);
+	va_end(ap);
+}
+
 size_t gac_diag_errors(const struct ga_diag *d)
 {
 	return d->errors;

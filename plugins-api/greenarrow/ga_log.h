@@ -36,6 +36,12 @@ GA_EXPORT void ga_diag_error(struct ga_diag *, const char *directive,
     const char *fmt, ...) GA_PRINTF(3, 4);
 GA_EXPORT void ga_diag_warn(struct ga_diag *, const char *directive,
     const char *fmt, ...) GA_PRINTF(3, 4);
+/* The same about a place in a file of the module's own: line and column count from 1,
+ * line 0 is the file as a whole.  file is copied. */
+GA_EXPORT void ga_diag_error_at(struct ga_diag *, const char *file, unsigned line,
+    unsigned column, const char *fmt, ...) GA_PRINTF(5, 6);
+GA_EXPORT void ga_diag_warn_at(struct ga_diag *, const char *file, unsigned line,
+    unsigned column, const char *fmt, ...) GA_PRINTF(5, 6);
 
 /* Counters are declared in the descriptor, so operators see zeros too. */
 enum ga_stat_kind { GA_STAT_COUNTER, GA_STAT_GAUGE };

@@ -39,6 +39,21 @@ struct ga_post {
 GA_EXPORT void ga_loop_post(struct ga_worker *, struct ga_post *);
 
 /*
+ * Work that would block a loop (a password hash, a file): run is called on a helper
+ * thread, then done on the loop that asked, exactly once, never inside ga_work().
+ * The memory is the caller's and must live until done.  There are few helpers, and
+ * they take work in order.  Call on a worker loop; work that cannot be awaited when
+ * the daemon stops is kept from being lost with ga_hold().
+ */
+struct ga_work {
+	void (*run)(struct ga_work *);
+	void (*done)(struct ga_worker *, struct ga_work *);
+	struct ga_post post_;			/* private from here on */
+	struct ga_worker *worker_;
+};
+GA_EXPORT void ga_work(struct ga_worker *, struct ga_work *);
+
+/*
  * How many sessions (of any module) a loop carries: new sockets go to the loop
  * with the fewest.  Call with +1/-1 on that loop.
  */

@@ -442,6 +442,31 @@ static void test_files_must_be_readable(void **state)
 	assert_int_equal(system(cmd), 0);
 }
 
+static void test_a_module_names_places_in_its_own_files(void **state)
+{
+	struct ga_diag *diag = gac_diag_new();
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	(void)state;
+	assert_non_null(f);
+	ga_diag_error_at(diag, "/x/users", 3, 7, "bad %s", "hash");
+	ga_diag_warn_at(diag, "/x/users", 1, 1, "old hash");
+	ga_diag_error_at(diag, "/x/users", 3, 7, "bad %s", "hash");
+	ga_diag_error_at(diag, "/x/others", 3, 7, "bad %s", "hash");
+	ga_diag_warn_at(diag, "/x/none", 0, 0, "not there");
+	assert_int_equal(gac_diag_errors(diag), 3);
+	gac_diag_print(diag, f);
+	fclose(f);
+	assert_non_null(strstr(text, "/x/users:1:1: warning: old hash\n/x/users:3:7: bad hash\n"));
+	assert_null(strstr(strstr(text, "users:3:7") + 1, "users:3:7"));
+	assert_non_null(strstr(text, "/x/others:3:7: bad hash\n"));
+	assert_non_null(strstr(text, "/x/none: warning: not there\n"));
+	free(text);
+	gac_diag_free(diag);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -468,6 +493,7 @@ int main(void)
 		cmocka_unit_test(test_module_block),
 		cmocka_unit_test(test_includes),
 		cmocka_unit_test(test_files_must_be_readable),
+		cmocka_unit_test(test_a_module_names_places_in_its_own_files),
 	};
 
 	return cmocka_run_group_tests_name("conf_load", tests, NULL, NULL);

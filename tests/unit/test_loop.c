@@ -14,6 +14,7 @@
 #include <greenarrow/ga_async.h>
 
 #include "loop/loop.h"
+#include "module/helpers.h"
 
 static _Atomic unsigned nstarted, nended;
 
@@ -313,6 +314,55 @@ test_new_sessions_go_where_the_fewest_are(void **state)
 	gac_loops_free();
 }
 
+struct job {
+	struct ga_work work;
+	bool ran_on_a_loop;
+};
+static struct job job;
+static _Atomic unsigned ran, done_where;
+
+static void
+run_job(struct ga_work *work)
+{
+	struct job *j = GA_CONTAINER(work, struct job, work);
+
+	j->ran_on_a_loop = ga_worker_self() != NULL;
+	atomic_fetch_add(&ran, 1);
+}
+
+static void
+job_done(struct ga_worker *w, struct ga_work *work)
+{
+	if (work == &job.work && ga_worker_self() == w)
+		atomic_store(&done_where, 1 + ga_worker_index(w));
+}
+
+static void
+ask_for_work(struct ga_worker *w, struct ga_post *post)
+{
+	(void)post;
+	job.work.run = run_job;
+	job.work.done = job_done;
+	ga_work(w, &job.work);
+	if (done_where != 0)
+		abort();		/* not inside the call */
+}
+
+static void
+test_work_is_done_elsewhere_and_ends_on_the_loop_that_asked(void **state)
+{
+	struct ga_post post = { NULL, ask_for_work };
+
+	(void)state;
+	up(2);
+	ga_loop_post(ga_worker_get(1), &post);
+	assert_true(comes(&done_where, 2));
+	assert_int_equal(ran, 1);
+	assert_false(job.ran_on_a_loop);
+	down(2);
+	gac_helpers_stop();
+}
+
 int
 main(void)
 {
@@ -323,6 +373,7 @@ main(void)
 		cmocka_unit_test(test_timers_fire_in_the_order_of_their_times),
 		cmocka_unit_test(test_a_watcher_tells_while_it_is_wanted),
 		cmocka_unit_test(test_new_sessions_go_where_the_fewest_are),
+		cmocka_unit_test(test_work_is_done_elsewhere_and_ends_on_the_loop_that_asked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
