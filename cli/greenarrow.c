@@ -33,13 +33,15 @@ usage(FILE *out, const char *argv0)
 		fprintf(out, "  %-20s%s\n", c->name, c->help);
 	fprintf(out,
 	    "  %-20s%s\n"
+	    "  %-20s%s\n"
 	    "\n"
 	    "Every command takes --config-filename=FILE and --help.\n"
 	    "\n"
 	    "Help Options:\n"
 	    "  -h, --help                        Show this help message\n"
 	    "      --version                     print the version and exit\n",
-	    "queue_check", "verify the spool and print what it holds; no daemon may run on it");
+	    "queue_check", "verify the spool and print what it holds; no daemon may run on it",
+	    "smtp_user", "make a line for smtp_users of a password that it reads");
 }
 
 /* Not a command of ours: perhaps one of a module. */

@@ -25,6 +25,8 @@ GA_LIB([UNBOUND_LIBS], [unbound], [ub_resolve_async], [unbound.h], [libunbound-d
 GA_LIB([EVENT_LIBS], [event], [event_get_version], [event2/event.h], [libevent-dev])
 GA_PKG([IDN2], [libidn2 >= 2.3], [libidn2-dev])
 GA_PKG([LIBCAP], [libcap >= 2.44], [libcap-dev])
+# Password hashes: libxcrypt's, which says of a hash what it is.
+GA_LIB([CRYPT_LIBS], [crypt], [crypt_checksalt], [crypt.h], [libcrypt-dev])
 AC_CHECK_HEADER([uthash.h], [],
 	[AC_MSG_ERROR([uthash.h not found; on Debian: apt-get install uthash-dev])])
 AC_SEARCH_LIBS([pthread_create], [pthread])
@@ -35,6 +37,14 @@ AS_IF([test "x$with_systemd" != xno],
 AS_IF([test "x$ga_have_systemd" = xyes],
 	[AC_DEFINE([HAVE_LIBSYSTEMD], [1], [sd_notify() is there])],
 	[AS_IF([test "x$with_systemd" = xyes], [AC_MSG_ERROR([--with-systemd given, libsystemd not found])])])
+
+# AUTH SCRAM-SHA-256; PLAIN and LOGIN need nothing of it.
+AS_IF([test "x$with_gsasl" != xno],
+	[PKG_CHECK_MODULES([GSASL], [libgsasl >= 2.0], [ga_have_gsasl=yes], [ga_have_gsasl=no])],
+	[ga_have_gsasl=no])
+AS_IF([test "x$ga_have_gsasl" = xyes],
+	[AC_SUBST([GSASL_CPPFLAGS], ["-DHAVE_GSASL=1 $GSASL_CFLAGS"])],
+	[AS_IF([test "x$with_gsasl" = xyes], [AC_MSG_ERROR([--with-gsasl given, libgsasl not found; on Debian: apt-get install libgsasl-dev])])])
 
 # Tests only: the product builds without it, make check then runs what does not need it.
 PKG_CHECK_MODULES([CMOCKA], [cmocka >= 1.1], [ga_have_cmocka=yes], [ga_have_cmocka=no])

@@ -56,6 +56,9 @@ AC_ARG_ENABLE([static-modules],
 AC_ARG_WITH([systemd],
 	[AS_HELP_STRING([--with-systemd], [tell systemd about readiness through libsystemd (default: when found)])],
 	[], [with_systemd=check])
+AC_ARG_WITH([gsasl],
+	[AS_HELP_STRING([--with-gsasl], [AUTH SCRAM-SHA-256 through GNU SASL (default: when found)])],
+	[], [with_gsasl=check])
 AC_ARG_WITH([systemdsystemunitdir],
 	[AS_HELP_STRING([--with-systemdsystemunitdir=DIR], [install systemd units into DIR (yes: where systemd says; default: no)])],
 	[], [with_systemdsystemunitdir=no])

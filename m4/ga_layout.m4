@@ -68,5 +68,6 @@ AC_MSG_NOTICE([
     coverage        $enable_coverage
     static modules  $enable_static_modules
     sd_notify       $ga_have_systemd
+    SCRAM-SHA-256   $ga_have_gsasl (GNU SASL)
     unit tests      $ga_have_cmocka (cmocka)
 ])])

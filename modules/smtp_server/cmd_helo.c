@@ -40,9 +40,9 @@ answered(struct smtpd_session *s, enum ga_verdict v)
 	if (!s->esmtp)
 		smtpd_say_str(s, s->gen->helo);
 	else if (s->gen->tls != NULL && s->gen->conf->starttls_offer && !s->tls)
-		smtpd_say_str(s, s->gen->ehlo_tls);
+		smtpd_say_ehlo(s, s->gen->ehlo_tls);
 	else
-		smtpd_say_str(s, s->gen->ehlo);
+		smtpd_say_ehlo(s, s->gen->ehlo);
 }
 
 static void

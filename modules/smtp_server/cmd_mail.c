@@ -6,6 +6,7 @@
  */
 #include <netinet/in.h>
 
+#include "auth.h"
 #include "params.h"
 
 static bool
@@ -60,6 +61,7 @@ begin(struct smtpd_session *s)
 	ga_attrs_put(&t->attrs, GA_ATTR_CLIENT_ADDR, ga_str_c(s->peer_text));
 	ga_attrs_put(&t->attrs, GA_ATTR_CLIENT_FAMILY, v6 ? GA_STR("inet6") : GA_STR("inet4"));
 	ga_attrs_put(&t->attrs, GA_ATTR_SERVICE, ga_str_c(s->gen->service->name));
+	smtpd_auth_mark(s, t);
 }
 
 static void
@@ -100,6 +102,8 @@ smtpd_cmd_mail(struct smtpd_session *s, struct ga_str arg)
 		smtpd_say(s, "503 5.5.1 A transaction is open already");
 		return;
 	}
+	if (!smtpd_auth_lets_mail(s))
+		return;
 	begin(s);
 	p.pool = s->txn->pool;
 	if (!take_path(s, arg, &rest) || !smtpd_take_params(s, SMTPD_OF_MAIL, rest, &p) ||

@@ -47,7 +47,7 @@ smtpd_cmd_vrfy(struct smtpd_session *s, struct ga_str arg)
 void
 smtpd_cmd_help(struct smtpd_session *s, struct ga_str arg)
 {
-	smtpd_say(s, "214 2.0.0 HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS");
+	smtpd_say(s, "214 2.0.0 HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH");
 }
 
 void

@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "auth.h"
 #include "session.h"
 
 void
@@ -30,9 +31,28 @@ smtpd_cmd_starttls(struct smtpd_session *s, struct ga_str arg)
 		smtpd_reset(s, GA_END_ABORTED);
 		s->helo.n = 0;
 		s->esmtp = false;
+		smtpd_auth_forget(s);
 		smtpd_enter_state(s, S_TLS);
 		smtpd_deadline(s, s->gen->conf->smtpd_tls_timeout + 5000);
 	}
+}
+
+/* RFC 3207 4: where TLS is needed, nothing else goes before it.  BDAT refuses itself, for
+ * it knows the octets that follow. */
+bool
+smtpd_tls_missing(const struct smtpd_session *s, struct ga_str verb)
+{
+	static const struct ga_str free_verbs[] = {
+		GA_STR("EHLO"), GA_STR("HELO"), GA_STR("STARTTLS"), GA_STR("NOOP"), GA_STR("RSET"),
+		GA_STR("HELP"), GA_STR("QUIT"), GA_STR("BDAT"),
+	};
+
+	if (s->tls || !s->gen->conf->require_tls)
+		return false;
+	for (size_t i = 0; i < sizeof free_verbs / sizeof free_verbs[0]; i++)
+		if (ga_str_caseeq(free_verbs[i], verb))
+			return false;
+	return true;
 }
 
 void

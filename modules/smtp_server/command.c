@@ -12,6 +12,7 @@
  */
 #include <string.h>
 
+#include "auth.h"
 #include "session.h"
 
 struct command {
@@ -24,11 +25,11 @@ struct command {
 /* Commands that move nothing, since the last message; more count as errors. */
 #define SMTPD_JUNK_MAX 100u
 
-/* By frequency. MAIL: RFC 1870 adds 26, RFC 6152 17, RFC 3461 500 octets to its line, and
- * as many to that of RCPT. */
+/* By frequency. MAIL: RFC 1870 adds 26, RFC 6152 17, RFC 3461 500, RFC 4954 500 octets to
+ * its line, RFC 3461 500 to that of RCPT. */
 static const struct command commands[] = {
 	{ GA_STR("RCPT"), smtpd_cmd_rcpt, SMTPD_LINE + 500, false },
-	{ GA_STR("MAIL"), smtpd_cmd_mail, SMTPD_LINE + 26 + 17 + 500, false },
+	{ GA_STR("MAIL"), smtpd_cmd_mail, SMTPD_LINE + 26 + 17 + 500 + 500, false },
 	{ GA_STR("DATA"), smtpd_cmd_data, SMTPD_LINE, false },
 	{ GA_STR("BDAT"), smtpd_cmd_bdat, SMTPD_LINE, false },
 	{ GA_STR("EHLO"), smtpd_cmd_ehlo, SMTPD_LINE, true },
@@ -37,10 +38,10 @@ static const struct command commands[] = {
 	{ GA_STR("RSET"), smtpd_cmd_rset, SMTPD_LINE, true },
 	{ GA_STR("NOOP"), smtpd_cmd_noop, SMTPD_LINE, true },
 	{ GA_STR("STARTTLS"), smtpd_cmd_starttls, SMTPD_LINE, true },
+	{ GA_STR("AUTH"), smtpd_cmd_auth, SMTPD_AUTH_LINE, true },
 	{ GA_STR("VRFY"), smtpd_cmd_vrfy, SMTPD_LINE, true },
 	{ GA_STR("HELP"), smtpd_cmd_help, SMTPD_LINE, true },
 	{ GA_STR("EXPN"), smtpd_cmd_unsupported, SMTPD_LINE, true },
-	{ GA_STR("AUTH"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("ETRN"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("TURN"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("SEND"), smtpd_cmd_unsupported, SMTPD_LINE, true },
@@ -110,10 +111,15 @@ run_command(struct smtpd_session *s, struct ga_str line)
 	struct ga_str verb = { line.p, blank != NULL ? (size_t)(blank - line.p) : line.n };
 	struct ga_str arg = ga_str_trim((struct ga_str){ line.p + verb.n, line.n - verb.n });
 	const struct command *c = find(verb);
+	char shown[SMTPD_SHOWN];
 
 	if (smtpd_asks(s, line))
-		smtpd_tell_line(s, GA_IN_CMD, line);
-	if (c == NULL)
+		smtpd_tell_line(s, GA_IN_CMD, smtpd_line_shown(s, line, c != NULL, shown));
+	if (c != NULL)
+		s->auth_tried = false;
+	if (c != NULL && c->run != smtpd_cmd_http && smtpd_tls_missing(s, verb))
+		smtpd_say(s, "530 5.7.0 Say STARTTLS first");
+	else if (c == NULL)
 		refuse_line(s, line, GA_STR("500 5.5.2 Command not recognized\r\n"));
 	else if (line.n + 2 > c->line_max)
 		refuse_line(s, line, GA_STR("500 5.5.2 Line too long\r\n"));
@@ -152,10 +158,22 @@ skip_input(struct smtpd_session *s, const char *p, size_t n)
 	return i;
 }
 
+/* Is this beginning of a line one of AUTH? */
+static bool
+of_auth(const struct smtpd_session *s, const char *p, size_t n)
+{
+	return s->state == S_AUTH || (n >= 5 && ga_str_caseeq((struct ga_str){ p, 5 }, GA_STR("AUTH ")));
+}
+
 static size_t
 too_long(struct smtpd_session *s, const char *p, size_t n)
 {
-	refuse_line(s, (struct ga_str){ p, n }, GA_STR("500 5.5.2 Line too long\r\n"));
+	if (of_auth(s, p, n)) {
+		smtpd_auth_stop(s);
+		smtpd_say(s, "500 5.5.6 Authentication exchange line is too long");
+	} else {
+		refuse_line(s, (struct ga_str){ p, n }, GA_STR("500 5.5.2 Line too long\r\n"));
+	}
 	if (s->state != S_COMMAND)
 		return n;
 	skip_line(s);
@@ -175,24 +193,31 @@ static void
 take_line(struct smtpd_session *s, const char *p, size_t used, size_t end)
 {
 	struct ga_str line = { p, used - end };
+	bool secret = smtpd_line_secret(s, line, false);
 
 	smtpd_deadline(s, s->gen->conf->smtpd_timeout);
-	if (memchr(line.p, '\r', line.n) != NULL)
+	if (s->state == S_AUTH)
+		smtpd_auth_line(s, line);
+	else if (memchr(line.p, '\r', line.n) != NULL)
 		refuse_line(s, line, GA_STR("500 5.5.2 Bare <CR> in command\r\n"));
 	else
 		run_command(s, line);
+	/* the buffer is ours, and nobody needs the line any more */
+	if (secret)
+		explicit_bzero((void *)(uintptr_t)line.p, line.n);
 }
 
 size_t
 smtpd_input_command(struct smtpd_session *s, const char *p, size_t n)
 {
 	const char *lf;
-	size_t used;
+	size_t used, max;
 
 	if (s->skip)
 		return skip_input(s, p, n);
-	lf = memchr(p, '\n', n < SMTPD_LINE_MAX ? n : SMTPD_LINE_MAX);
-	if (lf == NULL && n < SMTPD_LINE_MAX)
+	max = of_auth(s, p, n) ? SMTPD_AUTH_LINE : SMTPD_LINE_MAX;
+	lf = memchr(p, '\n', n < max ? n : max);
+	if (lf == NULL && n < max)
 		return 0;
 	if (lf == NULL) {
 		used = too_long(s, p, n);
@@ -204,7 +229,10 @@ smtpd_input_command(struct smtpd_session *s, const char *p, size_t n)
 		} else if (s->gen->conf->bare_newlines == SMTPD_BARE_NORMALIZE) {
 			take_line(s, p, used, 1);
 		} else {
-			refuse_line(s, (struct ga_str){ p, used },
+			bool auth = s->state == S_AUTH;
+
+			smtpd_auth_stop(s);
+			refuse_line(s, (struct ga_str){ p, auth ? 0 : used },
 			    GA_STR("500 5.5.2 Bare <LF>: lines end with <CR><LF>\r\n"));
 			skip_line(s);
 		}

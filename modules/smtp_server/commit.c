@@ -24,6 +24,17 @@ today(struct smtpd_worker *w)
 	return (struct ga_str){ w->date, w->date_n };
 }
 
+/* RFC 3848 */
+static struct ga_str
+protocol(const struct smtpd_session *s)
+{
+	if (!s->esmtp)
+		return GA_STR("SMTP");
+	if (s->user.n > 0)
+		return s->tls ? GA_STR("ESMTPSA") : GA_STR("ESMTPA");
+	return s->tls ? GA_STR("ESMTPS") : GA_STR("ESMTP");
+}
+
 struct ga_str
 smtpd_trace(struct smtpd_session *s)
 {
@@ -36,7 +47,7 @@ smtpd_trace(struct smtpd_session *s)
 		.client = ga_str_c(s->peer_text),
 		.client_is_ipv6 = memchr(s->peer_text, ':', strlen(s->peer_text)) != NULL,
 		.hostname = ga_str_c(ga_hostname()),
-		.with = !s->esmtp ? GA_STR("SMTP") : s->tls ? GA_STR("ESMTPS") : GA_STR("ESMTP"),
+		.with = protocol(s),
 		.id = t->id,
 		.only_rcpt = t->nrcpts == 1 ? t->rcpts[0].to : (struct ga_str){ NULL, 0 },
 		.date = today(s->w),

@@ -10,6 +10,7 @@
 
 #include <greenarrow/ga_conf.h>
 
+enum smtpd_auth_offer { SMTPD_AUTH_OFF, SMTPD_AUTH_OPTIONAL, SMTPD_AUTH_REQUIRED };
 enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 
 #define SMTPD_DIRECTIVES(X)							\
@@ -21,6 +22,22 @@ enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 	    "offer STARTTLS when there is a certificate")			\
 	X(list, relay_from, "127.0.0.0/8, [::1]", "is=cidr", "smtp_service",	\
 	    "clients that may send to any recipient")				\
+	X(choice, smtp_auth, "off", "oneof=off|optional|required", "smtp_service", \
+	    "AUTH: not spoken, offered, or needed before MAIL: 530 5.7.0")	\
+	X(flag, require_auth, "no", "", "smtp_service",				\
+	    "yes is another way to say smtp_auth required")			\
+	X(flag, require_tls, "no", "", "smtp_service",				\
+	    "nothing but EHLO and STARTTLS outside TLS: 530 5.7.0")		\
+	X(flag, smtp_auth_without_tls, "no", "", "smtp_service",		\
+	    "offer PLAIN and LOGIN outside TLS too, where others can read the password") \
+	X(path, smtp_users_file, "smtp_users", "", "smtp_service",		\
+	    "who may authenticate: name:hash[:mail class], a line each")	\
+	X(int, max_auth_failures, "3", "min=1 max=1000", "smtp_service",	\
+	    "refused logins of a session; then 421 4.7.0")			\
+	X(int, max_auth_failures_per_client, "30", "min=0 max=1000000", "smtp_service", \
+	    "refused logins of one address (IPv6: /64) within ten minutes; then 454 4.7.0; 0 = no limit") \
+	X(duration, smtpd_auth_delay, "1s", "min=0s max=1m", "smtp_service",	\
+	    "how long a refused login waits for its answer")			\
 	X(int, max_connections, "1000", "min=1 max=1000000", "smtp_service",	\
 	    "sessions at a time; one more gets 421 4.3.2")			\
 	X(int, max_connections_per_client, "20", "min=0 max=1000000", "smtp_service", \

@@ -30,6 +30,7 @@ drop_input(struct smtpd_session *s, const char *p, size_t n)
 /* What input means in each state; NULL: it waits. */
 static input_fn *const input_of[S_COUNT_] = {
 	[S_COMMAND] = smtpd_input_command,
+	[S_AUTH] = smtpd_input_command,
 	[S_DATA] = smtpd_input_data,
 	[S_CHUNK] = smtpd_input_chunk,
 	[S_CLOSING] = drop_input,
@@ -37,14 +38,28 @@ static input_fn *const input_of[S_COUNT_] = {
 	[S_DEAD] = drop_input,
 };
 
+/* What is kept may be a password: no copy of it stays behind. */
+static void
+wipe(char *buf, size_t n)
+{
+	if (buf != NULL)
+		explicit_bzero(buf, n);
+	free(buf);
+}
+
 static void
 keep(char **buf, size_t *n, size_t *room, const char *p, size_t add)
 {
 	if (add == 0)
 		return;
 	if (*n + add > *room) {
+		char *old = *buf;
+
 		*room = *n + add < 256 ? 256 : *n + add;
-		*buf = ga_xrealloc(*buf, *room);
+		*buf = ga_xmalloc(*room);
+		if (old != NULL)
+			memcpy(*buf, old, *n);
+		wipe(old, *n);
 	}
 	memcpy(*buf + *n, p, add);
 	*n += add;
@@ -53,7 +68,7 @@ keep(char **buf, size_t *n, size_t *room, const char *p, size_t add)
 static void
 forget(char **buf, size_t *n, size_t *room)
 {
-	free(*buf);
+	wipe(*buf, *n);
 	*buf = NULL;
 	*n = *room = 0;
 }
@@ -133,7 +148,7 @@ smtpd_resume_input(struct smtpd_session *s)
 	s->nin = s->in_room = 0;
 	used = process(s, buf, n);
 	keep(&s->in, &s->nin, &s->in_room, buf + used, n - used);
-	free(buf);
+	wipe(buf, n);
 }
 
 /* The client has read enough of its replies to get more. */
@@ -155,6 +170,7 @@ read_ahead(struct smtpd_session *s)
 
 	if (r > 0)
 		keep(&s->in, &s->nin, &s->in_room, s->w->in, (size_t)r);
+	explicit_bzero(s->w->in, r > 0 ? (size_t)r : 0);
 	return r;
 }
 
@@ -175,6 +191,7 @@ read_and_process(struct smtpd_session *s)
 	n = had + (size_t)r;
 	used = process(s, buf, n);
 	keep(&s->in, &s->nin, &s->in_room, buf + used, n - used);
+	explicit_bzero(buf + used, n - used);
 	return r;
 }
 
@@ -222,11 +239,13 @@ wanted(const struct smtpd_session *s)
 	case S_LINGER:
 		return s->eof ? 0 : GA_READ;
 	case S_COMMAND:
+	case S_AUTH:
 	case S_DATA:
 	case S_CHUNK:
 		return s->eof || s->blocked ? events : events | GA_READ;
 	case S_GREETING:
 	case S_ASK:
+	case S_VERIFY:
 	case S_CONTENT:
 	case S_COMMIT:
 		break;

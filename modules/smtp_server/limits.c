@@ -14,6 +14,7 @@
 
 #include <uthash.h>
 
+#include "guard.h"
 #include "limits.h"
 
 struct smtpd_client {
@@ -35,6 +36,7 @@ smtpd_limits_init(struct smtpd_limits *l)
 	l->shards = ga_xcalloc(SMTPD_SHARDS, sizeof *l->shards);
 	for (unsigned i = 0; i < SMTPD_SHARDS; i++)
 		pthread_mutex_init(&l->shards[i].lock, NULL);
+	l->guard = smtpd_guard_new();
 }
 
 void
@@ -44,11 +46,11 @@ smtpd_limits_free(struct smtpd_limits *l)
 		pthread_mutex_destroy(&l->shards[i].lock);
 	free(l->shards);
 	l->shards = NULL;
+	smtpd_guard_free(l->guard);
 }
 
-/* IPv4 as ::ffff:a.b.c.d, IPv6 without its last 64 bits. */
-static void
-client_key(const struct ga_sockaddr *a, uint8_t key[16])
+void
+smtpd_client_key(const struct ga_sockaddr *a, uint8_t key[16])
 {
 	memset(key, 0, 16);
 	if (a->u.sa.sa_family == AF_INET) {
@@ -72,7 +74,7 @@ take_client(struct smtpd_limits *l, const struct ga_sockaddr *a, unsigned max,
 	struct smtpd_client *c;
 	bool ok;
 
-	client_key(a, key);
+	smtpd_client_key(a, key);
 	shard = &l->shards[ga_str_hash((struct ga_str){ (char *)key, sizeof key }, false) %
 	    SMTPD_SHARDS];
 	pthread_mutex_lock(&shard->lock);
@@ -108,11 +110,10 @@ smtpd_limits_take(struct smtpd_limits *l, const struct ga_sockaddr *a, unsigned 
 }
 
 void
-smtpd_limits_give(struct smtpd_limits *l, struct smtpd_client *c)
+smtpd_limits_uncount(struct smtpd_client *c)
 {
 	struct smtpd_shard *shard;
 
-	atomic_fetch_sub(&l->sessions, 1);
 	if (c == NULL)
 		return;
 	shard = c->shard;
@@ -122,4 +123,11 @@ smtpd_limits_give(struct smtpd_limits *l, struct smtpd_client *c)
 		free(c);
 	}
 	pthread_mutex_unlock(&shard->lock);
+}
+
+void
+smtpd_limits_give(struct smtpd_limits *l, struct smtpd_client *c)
+{
+	atomic_fetch_sub(&l->sessions, 1);
+	smtpd_limits_uncount(c);
 }

@@ -35,6 +35,7 @@ static const struct known of_mail[] = {
 	{ GA_STR("BODY"), param_body },
 	{ GA_STR("RET"), smtpd_param_ret },
 	{ GA_STR("ENVID"), smtpd_param_envid },
+	{ GA_STR("AUTH"), smtpd_param_auth },
 };
 
 static const struct known of_rcpt[] = {
@@ -73,7 +74,7 @@ take(const struct smtpd_session *s, enum smtpd_params_of of, struct smtpd_params
 	const struct known *k = s->esmtp ? find(of, one->key) : NULL;
 
 	if (k == NULL)
-		return GA_STR("555 5.5.4 Parameter not known\r\n");
+		return SMTPD_PARAM_UNKNOWN;
 	if (repeated(p, one->key))
 		return SMTPD_PARAM_WRONG;
 	p->all[p->n++] = *one;

@@ -35,9 +35,12 @@ const struct ga_param *smtpd_keep_params(const struct smtpd_params *);
 typedef struct ga_str smtpd_param_fn(const struct smtpd_session *, struct smtpd_params *,
     struct ga_str value);
 #define SMTPD_PARAM_OK ((struct ga_str){ "", 0 })
+#define SMTPD_PARAM_UNKNOWN GA_STR("555 5.5.4 Parameter not known\r\n")
 #define SMTPD_PARAM_WRONG GA_STR("501 5.5.4 Parameter has a wrong value or is repeated\r\n")
 
 /* dsn.c (RFC 3461) */
 smtpd_param_fn smtpd_param_ret, smtpd_param_envid, smtpd_param_notify, smtpd_param_orcpt;
+/* cmd_auth.c (RFC 4954 5): checked, and not passed on */
+smtpd_param_fn smtpd_param_auth;
 
 #endif

@@ -42,15 +42,21 @@ tell_lines(struct smtpd_session *s, struct ga_str text)
 }
 
 void
-smtpd_say_str(struct smtpd_session *s, struct ga_str text)
+smtpd_say_secret(struct smtpd_session *s, struct ga_str text, struct ga_str shown)
 {
 	if (s->state == S_DEAD || s->stream == NULL)
 		return;
 	if (text.p[0] == '5')
 		s->errors++;
 	if (smtpd_asks(s, line))
-		tell_lines(s, text);
+		tell_lines(s, shown);
 	put_out(s, text);
+}
+
+void
+smtpd_say_str(struct smtpd_session *s, struct ga_str text)
+{
+	smtpd_say_secret(s, text, text);
 }
 
 void

@@ -49,6 +49,7 @@ gen_new(struct smtpd_service *service, struct ga_snapshot *snapshot,
 	g->service = service;
 	g->snapshot = ga_snapshot_ref(snapshot);
 	g->settings = ga_snapshot_object(snapshot, block);
+	g->block = block;
 	g->conf = ga_settings_conf(g->settings, "smtp_server");
 	return g;
 }
@@ -165,7 +166,7 @@ smtpd_services_stage(struct ga_inst *inst, struct smtpd_service **list,
 
 		s = service_of(inst, list, ga_object_name(block));
 		g = gen_new(s, snapshot, block);
-		if (!gen_relay(g) || !gen_tls(g) || !gen_listen(g, accepted)) {
+		if (!gen_relay(g) || !gen_tls(g) || !smtpd_gen_access(g) || !gen_listen(g, accepted)) {
 			smtpd_gen_unref(g);
 			return false;
 		}
@@ -237,6 +238,7 @@ smtpd_gen_unref(struct smtpd_gen *g)
 		return;
 	if (g->tls != NULL)
 		ga_tls_server_unref(g->tls);
+	smtpd_access_free(&g->access);
 	ga_snapshot_unref(g->snapshot);
 	ga_pool_free(pool);
 }

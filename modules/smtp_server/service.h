@@ -13,6 +13,7 @@
 #include <greenarrow/run.h>
 #include <greenarrow/net.h>
 
+#include "access.h"
 #include "conf.h"
 #include "limits.h"
 
@@ -43,10 +44,12 @@ struct smtpd_gen {
 	const struct ga_settings *settings;	/* these three live in the snapshot */
 	const struct ga_plan *plan;
 	const struct smtpd_conf *conf;
+	const struct ga_object *block;
 	struct ga_pool *pool;
 	struct ga_cidr *relay;
 	size_t nrelay;
 	struct ga_tls_server *tls;		/* NULL: no STARTTLS */
+	struct smtpd_access access;
 	bool content_hooks;			/* somebody edits headers or body */
 	/* replies that are the same for every client */
 	struct ga_str greeting, ehlo, ehlo_tls, helo;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth.h"
 #include "session.h"
 
 /* How long a client may take to read our last words and close. */
@@ -52,6 +53,7 @@ timed_out(struct smtpd_session *s)
 	switch (s->state) {
 	case S_GREETING:
 	case S_COMMAND:
+	case S_AUTH:
 	case S_DATA:
 	case S_CHUNK:
 		ga_log(s->w->inst, GA_DEBUG, "GA-SMTPD-0010", "session %llu of %s: timeout",
@@ -60,6 +62,9 @@ timed_out(struct smtpd_session *s)
 		break;
 	case S_HELD:
 		smtpd_held_tick(s);
+		break;
+	case S_VERIFY:
+		smtpd_auth_tick(s);
 		break;
 	case S_ASK:
 	case S_CONTENT:
@@ -174,7 +179,7 @@ smtpd_session_new(struct smtpd_worker *w, struct smtpd_gen *gen, struct smtpd_cl
 	s->id = atomic_fetch_add(&last_id, 1) + 1;
 	s->peer = *peer;
 	ga_sockaddr_text(peer, false, s->peer_text);
-	s->relays = relays;
+	s->relays = s->peer_relays = relays;
 	s->stream = stream;
 	s->stream->ready = smtpd_ready;
 	s->stream->tls_done = smtpd_tls_done;
@@ -276,8 +281,9 @@ destroy(struct smtpd_session *s)
 		ga_timer_free(s->timer);
 		smtpd_limits_give(&s->gen->service->limits, s->client);
 	}
-	if (s->commits)
+	if (s->commits || smtpd_auth_busy(s))
 		return;
+	smtpd_auth_forget(s);
 	unlink_session(s);
 	smtpd_reset(s, GA_END_ABORTED);
 	ga_session_free(s->ga, s->w->stopping ? GA_END_DRAINED : GA_END_DONE);
@@ -299,8 +305,8 @@ settle(struct smtpd_session *s)
 		smtpd_flush(s);
 	}
 	/* all that can be processed has been; a client that half-closed gets its replies */
-	if (s->eof && !s->blocked &&
-	    (s->state == S_COMMAND || s->state == S_DATA || s->state == S_CHUNK))
+	if (s->eof && !s->blocked && (s->state == S_COMMAND || s->state == S_AUTH ||
+	    s->state == S_DATA || s->state == S_CHUNK))
 		smtpd_close(s, false);
 	if (s->nout > 0)
 		return;

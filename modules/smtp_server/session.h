@@ -42,6 +42,8 @@ enum smtpd_state {
 	S_COMMAND,		/* the next command is awaited or processed */
 	S_ASK,			/* a hook was asked about a command */
 	S_TLS,			/* 220 is sent, then the handshake */
+	S_AUTH,			/* the next line of an AUTH exchange is awaited */
+	S_VERIFY,		/* a password is checked, or its refusal waits for its time */
 	S_DATA,			/* the message is received, up to its dot */
 	S_CHUNK,		/* the octets of a BDAT are received, or dropped */
 	S_HELD,			/* ... but not now: memory or the spool is behind */
@@ -107,6 +109,12 @@ struct smtpd_session {
 	struct ga_str helo;			/* empty: not yet */
 	size_t helo_room;
 	bool esmtp, tls, relays;
+	bool peer_relays;			/* because of its address */
+	/* AUTH, cmd_auth.c */
+	struct smtpd_auth *auth;		/* the exchange; NULL: none */
+	struct ga_str user, user_class;		/* in the session's pool; empty: nobody */
+	unsigned auth_failures;
+	bool auth_tried;			/* the command before was AUTH */
 	unsigned errors, junk;			/* since the last accepted message */
 	uint64_t dropped;			/* ... octets of chunks that were refused */
 	unsigned rcpt_refused, rcpt_over;	/* of this transaction */
@@ -184,9 +192,13 @@ void smtpd_resume_input(struct smtpd_session *);
 
 /* reply.c: one reply, whole, with its CRLF; a constant */
 void smtpd_say_str(struct smtpd_session *, struct ga_str);
+/* The same; hooks are shown something else. */
+void smtpd_say_secret(struct smtpd_session *, struct ga_str, struct ga_str shown);
 #define smtpd_say(s, text) smtpd_say_str((s), GA_STR(text "\r\n"))
 /* One line made here, without CRLF; control characters in it are replaced. */
 void smtpd_sayf(struct smtpd_session *, const char *fmt, ...) GA_PRINTF(2, 3);
+/* The reply to EHLO: what holds for every client, and what for this one alone (ehlo.c). */
+void smtpd_say_ehlo(struct smtpd_session *, struct ga_str common);
 /* 421 and the end. */
 void smtpd_goodbye(struct smtpd_session *, const char *enhanced, const char *text);
 /* The refusal that a reply of a module or of intake says; fallback: code 4 or 5. */
@@ -208,10 +220,12 @@ bool smtpd_number(struct ga_str, uint64_t *);
 typedef void smtpd_command_fn(struct smtpd_session *, struct ga_str arg);
 smtpd_command_fn smtpd_cmd_helo, smtpd_cmd_ehlo, smtpd_cmd_mail, smtpd_cmd_rcpt,
     smtpd_cmd_data, smtpd_cmd_bdat, smtpd_cmd_rset, smtpd_cmd_noop, smtpd_cmd_quit, smtpd_cmd_vrfy,
-    smtpd_cmd_help, smtpd_cmd_starttls, smtpd_cmd_unsupported, smtpd_cmd_http;
+    smtpd_cmd_help, smtpd_cmd_starttls, smtpd_cmd_auth, smtpd_cmd_unsupported, smtpd_cmd_http;
 
 /* cmd_starttls.c */
 void smtpd_tls_begin(struct smtpd_session *);
+/* Is that command for later, when there is TLS (require_tls)? */
+bool smtpd_tls_missing(const struct smtpd_session *, struct ga_str verb);
 ga_stream_tls_fn smtpd_tls_done;
 
 /* data.c */

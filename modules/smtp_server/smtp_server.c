@@ -17,6 +17,7 @@
 #include <greenarrow/service/control.h>
 
 #include "session.h"
+#include "smtp_user.h"
 
 /* Before the deadline of a drain: time for the 421 to get out. */
 #define DRAIN_MARGIN_MS 1500u
@@ -136,6 +137,12 @@ stage_current(struct ga_inst *inst)
 }
 
 static bool
+server_check(const void *conf, struct ga_diag *diag)
+{
+	return smtpd_access_check(conf, diag);
+}
+
+static bool
 server_init(struct ga_inst *inst, const void *conf)
 {
 	if (!stage_current(inst)) {
@@ -244,6 +251,12 @@ GA_CONF_SCHEMA(smtpd_conf, SMTPD_DIRECTIVES);
 
 static const char *const server_after[] = { "spool", "queue", NULL };
 
+static const struct ga_command commands[] = {
+	{ "smtp_user", "[--crypt] [--mail-class=CLASS] NAME",
+	  "make a line for smtp_users, of a password that it reads", smtpd_user_command },
+	{ NULL, NULL, NULL, NULL }
+};
+
 GA_MODULE(smtp_server, "1.0.0", "smtp_service", GA_NO_HOOKS, SMTPD_DIRECTIVES,
     .summary = "takes mail in over SMTP",
     .conf = &smtpd_conf_schema,
@@ -251,6 +264,8 @@ GA_MODULE(smtp_server, "1.0.0", "smtp_service", GA_NO_HOOKS, SMTPD_DIRECTIVES,
     .after = server_after,
     .inst_size = sizeof(struct smtp_server),
     .worker_size = sizeof(struct smtpd_worker),
+    .commands = commands,
+    .check = server_check,
     .init = server_init,
     .start = server_start,
     .reload = server_reload,

@@ -15,6 +15,7 @@
 #include "loop/loop.h"
 #include "module/inst.h"
 #include "module/wait.h"
+#include "../auth.h"
 #include "world.h"
 
 /* --- the stream --- */
@@ -263,6 +264,15 @@ world_answer(struct world *w)
 static bool
 happen(struct world *w)
 {
+	struct smtpd_session *s = w->worker->sessions;
+
+	/* a helper thread is at work, or a delay */
+	if (s != NULL && (s->state == S_VERIFY || smtpd_auth_busy(s))) {
+		if (w->stays)
+			return false;
+		ev_run(gac_loop_ev(w->worker->loop), EVRUN_ONCE);
+		return true;
+	}
 	if (w->connected && w->tls_wanted) {
 		w->tls_wanted = false;
 		w->tls_on = true;
@@ -421,6 +431,9 @@ make_gen(struct world *w)
 	g->plan = ga_settings_plan(g->settings);
 	w->conf = *(const struct smtpd_conf *)ga_settings_conf(g->settings, "smtp_server");
 	g->conf = &w->conf;
+	g->block = block;
+	if (!smtpd_gen_access(g))
+		abort();
 	g->greeting = GA_STR("220 test\r\n");
 	g->helo = GA_STR("250 test\r\n");
 	g->ehlo = GA_STR("250-test\r\n250 SIZE\r\n");

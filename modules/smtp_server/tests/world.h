@@ -38,6 +38,7 @@ struct world {
 	bool fails;			/* the connection breaks at the next read */
 	bool connected;			/* false: the server has closed */
 	bool tls_wanted, tls_on;
+	bool stays;			/* world_send() stops when a helper thread is at work */
 	char *out;			/* what the server said */
 	size_t nout;
 

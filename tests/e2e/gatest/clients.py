@@ -62,11 +62,10 @@ def nodemailer(address, wire, recipients, sender=SENDER):
         _run([need.program("node", "nodejs"), str(_nodemailer_script()), address[0], str(address[1]), sender, ",".join(recipients), file.name])
 
 
-def _nodemailer_script():
+def nodemailer_folder():
     """nodemailer comes from npm, once, into the cache folder."""
     from peers import jail
     folder = jail.cache() / "nodemailer"
-    script = folder / "send.js"
     if not (folder / "node_modules/nodemailer/package.json").exists():
         folder.mkdir(exist_ok=True)
         npm = need.program("npm", "npm")
@@ -74,6 +73,11 @@ def _nodemailer_script():
                               text=True, timeout=180)
         if done.returncode != 0:
             need.missing(f"nodemailer (npm install failed: {done.stderr.strip()[-300:]})")
+    return folder
+
+
+def _nodemailer_script():
+    script = nodemailer_folder() / "send.js"
     script.write_text(NODEMAILER)
     return script
 

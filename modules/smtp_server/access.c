@@ -1,0 +1,145 @@
+/*
+ * access.c - from directives to what a session asks: AUTH, users.
+ *
+ * Called by service.c when a configuration comes into force, and by check() in the
+ * process of greenarrow_config validate; main thread or main loop.  A fault of the
+ * settings, or of a line in smtp_users, refuses the configuration.  A file that
+ * cannot be read does not: it may be on its way, and AUTH says 454 until it is there.
+ *
+ * Limit: smtp_users is read on the main loop, as certificates are; a hundred thousand
+ * users take it some tens of milliseconds at a reload.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "service.h"
+
+/* --- what is told to whom --- */
+
+/* A fault of a service, or of a place in one of its files. */
+struct report {
+	struct ga_inst *inst;		/* to the log, */
+	struct ga_diag *diag;		/* or to this when it is there */
+	const char *service, *file;
+	bool good;			/* no error so far */
+};
+
+static void fault(struct report *, const char *fmt, ...) GA_PRINTF(2, 3);
+
+static void
+fault(struct report *r, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	r->good = false;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (r->diag != NULL)
+		ga_diag_error(r->diag, NULL, "smtp_service %s: %s", r->service, text);
+	else
+		ga_log(r->inst, GA_ERR, "GA-SMTPD-0014", "smtp_service %s: %s", r->service, text);
+}
+
+static void
+file_fault(void *arg, unsigned line, unsigned column, bool error, const char *message)
+{
+	struct report *r = arg;
+
+	r->good = r->good && !error;
+	if (r->diag != NULL && error)
+		ga_diag_error_at(r->diag, r->file, line, column, "%s", message);
+	else if (r->diag != NULL)
+		ga_diag_warn_at(r->diag, r->file, line, column, "%s", message);
+	else if (error)
+		ga_log(r->inst, GA_ERR, "GA-SMTPD-0015", "%s:%u:%u: %s", r->file, line, column,
+		    message);
+}
+
+/* Optional AUTH without the file is a service that has no users yet. */
+static void
+file_missing(struct report *r, int error, bool required)
+{
+	if (r->diag != NULL && error == ENOENT && !required)
+		return;
+	if (r->diag != NULL)
+		ga_diag_warn_at(r->diag, r->file, 0, 0, "%s: nobody can authenticate", strerror(error));
+	else
+		ga_log(r->inst, GA_WARN, "GA-SMTPD-0016", "smtp_service %s: %s: %s; AUTH is answered with 454",
+		    r->service, r->file, strerror(error));
+}
+
+/* --- users --- */
+
+static void
+read_users(struct smtpd_access *a, const struct smtpd_conf *conf, struct ga_pool *pool,
+    struct report *r)
+{
+	int error = 0;
+
+	r->file = ga_cstr(pool, conf->smtp_users_file);
+	if (r->file == NULL) {
+		fault(r, "smtp_users_file: a NUL in its name");
+		return;
+	}
+	a->users = smtpd_users_read(r->file, file_fault, r, &error);
+	if (a->users == NULL)
+		file_missing(r, error, a->auth_required);
+}
+
+/* --- all of it --- */
+
+static void
+make(struct smtpd_access *a, const struct smtpd_conf *conf, const struct ga_object *block,
+    struct ga_pool *pool, struct report *r)
+{
+	a->auth_required = conf->require_auth || conf->smtp_auth == SMTPD_AUTH_REQUIRED;
+	a->auth = a->auth_required || conf->smtp_auth == SMTPD_AUTH_OPTIONAL;
+	if (conf->require_auth && conf->smtp_auth == SMTPD_AUTH_OFF &&
+	    ga_object_has(block, "smtp_server", "smtp_auth"))
+		fault(r, "require_auth yes needs AUTH, and smtp_auth is off");
+	if (conf->require_tls && conf->tls_certificate_files.n == 0)
+		fault(r, "require_tls yes needs tls_certificate_files");
+	if (a->auth)
+		read_users(a, conf, pool, r);
+}
+
+bool
+smtpd_gen_access(struct smtpd_gen *g)
+{
+	struct report r = { .inst = g->service->inst, .service = g->service->name, .good = true };
+
+	make(&g->access, g->conf, g->block, g->pool, &r);
+	return r.good;
+}
+
+void
+smtpd_access_free(struct smtpd_access *a)
+{
+	smtpd_users_unref(a->users);
+}
+
+bool
+smtpd_access_check(const void *general, struct ga_diag *diag)
+{
+	struct ga_snapshot *snapshot = ga_snapshot_current();
+	const struct ga_object *block = ga_object_first(snapshot, NULL, "smtp_service");
+	struct report r = { .diag = diag, .good = true };
+
+	for (; block != NULL; block = ga_object_next(block)) {
+		struct ga_pool *pool = ga_pool_new(0);
+		struct smtpd_access a;
+
+		memset(&a, 0, sizeof a);
+		r.service = ga_cstr(pool, ga_object_name(block));
+		make(&a, ga_settings_conf(ga_snapshot_object(snapshot, block), "smtp_server"), block,
+		    pool, &r);
+		smtpd_access_free(&a);
+		ga_pool_free(pool);
+	}
+	ga_snapshot_unref(snapshot);
+	return r.good;
+}

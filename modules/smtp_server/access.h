@@ -1,0 +1,29 @@
+/*
+ * access.h - what an smtp_service asks of its clients, and gives them.
+ *
+ * Part of a generation (service.h): made when a configuration is read, immutable
+ * after that.
+ */
+#ifndef SMTPD_ACCESS_H
+#define SMTPD_ACCESS_H
+
+#include <greenarrow/run.h>
+
+#include "users.h"
+
+struct smtpd_conf;
+struct smtpd_gen;
+
+struct smtpd_access {
+	bool auth;			/* AUTH is spoken */
+	bool auth_required;		/* ... and comes before MAIL */
+	struct smtpd_users *users;	/* NULL: the file cannot be read now */
+};
+
+/* Fills g->access.  False: a line in the log says why.  Blocks; start and reload. */
+bool smtpd_gen_access(struct smtpd_gen *);
+void smtpd_access_free(struct smtpd_access *);
+/* The same questions for greenarrow_config validate, all faults in one run. */
+bool smtpd_access_check(const void *conf, struct ga_diag *);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * ehlo.c - the reply to EHLO.
+ *
+ * Called by cmd_helo.c.  The lines that every client gets are made with the generation
+ * (service.c); those that depend on who the client is and what it has done go in
+ * behind the first of them.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "auth.h"
+
+struct ehlo {
+	char text[2048];
+	size_t n;
+};
+
+static void
+put(struct ehlo *e, struct ga_str s)
+{
+	if (s.n > sizeof e->text - e->n)
+		s.n = sizeof e->text - e->n;	/* never: 2048 is more than all there is */
+	if (s.n > 0)
+		memcpy(e->text + e->n, s.p, s.n);
+	e->n += s.n;
+}
+
+static void
+put_auth(struct ehlo *e, const struct smtpd_session *s)
+{
+	char room[SMTPD_SHOWN];
+	struct ga_str mechs = smtpd_auth_mechs(s, room);
+
+	if (mechs.n == 0)
+		return;
+	put(e, GA_STR("250-AUTH "));
+	put(e, mechs);
+	put(e, GA_STR("\r\n"));
+}
+
+void
+smtpd_say_ehlo(struct smtpd_session *s, struct ga_str common)
+{
+	const char *lf = memchr(common.p, '\n', common.n);
+	size_t first = lf != NULL ? (size_t)(lf - common.p) + 1 : 0;
+	struct ehlo e = { .n = 0 };
+
+	put(&e, (struct ga_str){ common.p, first });
+	put_auth(&e, s);
+	put(&e, (struct ga_str){ common.p + first, common.n - first });
+	smtpd_say_str(s, (struct ga_str){ e.text, e.n });
+}
