@@ -47,3 +47,13 @@ size_t gac_utf8_octets(const char *p, size_t n)
 			return ranges[i].octets;
 	return 0;
 }
+
+bool ga_utf8_valid(struct ga_str s)
+{
+	size_t n;
+
+	for (size_t i = 0; i < s.n; i += n)
+		if ((n = gac_utf8_octets(s.p + i, s.n - i)) == 0)
+			return false;
+	return true;
+}

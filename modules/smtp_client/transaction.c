@@ -145,7 +145,7 @@ check_addresses(struct smtpc_conn *c)
 	struct smtpc_verdict v = { .result = GA_RESULT_FAILURE,
 		.text = GA_STR("the recipient's address cannot be sent to this server") };
 
-	x->utf8 = false;
+	x->utf8 = (x->message->flags & GA_MSG_SMTPUTF8) && (c->offer.ext & SMTPC_SMTPUTF8);
 	v.enhanced = address_fault(c, x->message->sender, "5.1.7", &x->utf8);
 	if (v.enhanced != NULL)
 		refuse_all(c, v.enhanced, "the sender's address cannot be sent to this server");
@@ -166,6 +166,14 @@ check_addresses(struct smtpc_conn *c)
 	}
 }
 
+/* RFC 6531 3.5; addresses are looked at by themselves.  A header that is not ASCII
+ * without SMTPUTF8 is older than that, and goes as any 8-bit mail does. */
+static bool
+needs_utf8(const struct ga_message *m)
+{
+	return (m->flags & GA_MSG_SMTPUTF8) && (m->flags & GA_MSG_8BIT_HEADER);
+}
+
 static void
 check_message(struct smtpc_conn *c)
 {
@@ -175,6 +183,9 @@ check_message(struct smtpc_conn *c)
 	if (c->txn.message->flags & GA_MSG_BINARYMIME) {
 		/* RFC 3030 3: never by DATA, which would break it */
 		refuse_all(c, "5.6.3", "the message is binary, which cannot be sent by DATA");
+	} else if (needs_utf8(c->txn.message) && !(c->offer.ext & SMTPC_SMTPUTF8)) {
+		snprintf(text, sizeof text, "the header is UTF-8 and %s does not offer SMTPUTF8", c->mx);
+		refuse_all(c, "5.6.7", text);
 	} else if (c->offer.size_limit > 0 && size > c->offer.size_limit) {
 		snprintf(text, sizeof text, "the message has %llu octets and %s takes no more than %llu",
 		    (unsigned long long)size, c->mx, (unsigned long long)c->offer.size_limit);

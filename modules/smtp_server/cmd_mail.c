@@ -19,11 +19,11 @@ take_path(struct smtpd_session *s, struct ga_str arg, struct ga_str *rest)
 		return false;
 	}
 	arg = ga_str_trim((struct ga_str){ arg.p + 5, arg.n - 5 });
-	switch (ga_mail_path(arg, false, &from, &local, &domain, rest)) {
+	switch (ga_mail_path(arg, true, &from, &local, &domain, rest)) {
 	case GA_MAIL_OK:
 		break;
 	case GA_MAIL_UTF8:
-		smtpd_say(s, "553 5.6.7 Sender address is not ASCII");
+		smtpd_say(s, "501 5.1.7 Sender address is not UTF-8");
 		return false;
 	default:
 		smtpd_say(s, "501 5.1.7 Sender address is not valid");
@@ -35,6 +35,16 @@ take_path(struct smtpd_session *s, struct ga_str arg, struct ga_str *rest)
 	}
 	s->txn->sender = ga_dup(s->txn->pool, from);
 	return true;
+}
+
+/* RFC 6531 3.5 */
+static bool
+may_be_utf8(struct smtpd_session *s, const struct smtpd_params *p)
+{
+	if ((p->flags & GA_MSG_SMTPUTF8) || smtpd_is_ascii(s->txn->sender))
+		return true;
+	smtpd_say(s, "550 5.6.7 Sender address is not ASCII, and SMTPUTF8 was not said");
+	return false;
 }
 
 static bool
@@ -107,7 +117,7 @@ smtpd_cmd_mail(struct smtpd_session *s, struct ga_str arg)
 	begin(s);
 	p.pool = s->txn->pool;
 	if (!take_path(s, arg, &rest) || !smtpd_take_params(s, SMTPD_OF_MAIL, rest, &p) ||
-	    !has_room(s, &p)) {
+	    !may_be_utf8(s, &p) || !has_room(s, &p)) {
 		smtpd_reset(s, GA_END_ABORTED);
 		return;
 	}

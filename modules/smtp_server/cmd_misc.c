@@ -4,7 +4,7 @@
  *
  * Called by command.c.
  */
-#include "session.h"
+#include "params.h"
 
 void
 smtpd_cmd_rset(struct smtpd_session *s, struct ga_str arg)
@@ -34,12 +34,31 @@ smtpd_cmd_quit(struct smtpd_session *s, struct ga_str arg)
 	smtpd_close(s, false);
 }
 
+/* "VRFY string SMTPUTF8" (RFC 6531 3.7.4.2); false: the word is not there. */
+static bool
+takes_utf8(const struct smtpd_session *s, struct ga_str *arg)
+{
+	const struct ga_str word = GA_STR(" SMTPUTF8");
+	size_t n = arg->n > word.n ? arg->n - word.n : 0;
+
+	if (!s->esmtp || n == 0 || !ga_str_caseeq((struct ga_str){ arg->p + n, word.n }, word))
+		return false;
+	arg->n = n;
+	return true;
+}
+
 /* To say more would tell address collectors who is here. */
 void
 smtpd_cmd_vrfy(struct smtpd_session *s, struct ga_str arg)
 {
+	bool utf8 = takes_utf8(s, &arg);
+
 	if (arg.n == 0)
 		smtpd_say(s, "501 5.5.4 Syntax: VRFY address");
+	else if (!ga_utf8_valid(arg))
+		smtpd_say(s, "501 5.5.4 Address is not UTF-8");
+	else if (!utf8 && !smtpd_is_ascii(arg))
+		smtpd_say(s, "553 5.6.7 Address is not ASCII, and SMTPUTF8 was not said");
 	else
 		smtpd_say(s, "252 2.5.0 Cannot verify, but will take mail and try to deliver it");
 }

@@ -22,6 +22,12 @@ refused_rcpt(struct smtpd_session *s)
 	s->rcpt_refused++;
 }
 
+static bool
+takes_utf8(const struct smtpd_session *s)
+{
+	return (s->txn->flags & GA_MSG_SMTPUTF8) != 0;
+}
+
 /* A module may have put another address in place; it holds to the same rules. */
 static bool
 redirect(struct smtpd_session *s, struct ga_rcpt *r)
@@ -31,7 +37,7 @@ redirect(struct smtpd_session *s, struct ga_rcpt *r)
 
 	if (s->run.redirect.n == 0)
 		return true;
-	if (ga_mail_address(s->run.redirect, false, &local, &domain) != GA_MAIL_OK ||
+	if (ga_mail_address(s->run.redirect, takes_utf8(s), &local, &domain) != GA_MAIL_OK ||
 	    !ga_mail_domain(domain, room, sizeof room, &domain))
 		return false;
 	r->to = s->run.redirect;
@@ -78,14 +84,18 @@ take_path(struct smtpd_session *s, struct ga_str arg, struct ga_rcpt *r, bool *o
 		return false;
 	}
 	arg = ga_str_trim((struct ga_str){ arg.p + 3, arg.n - 3 });
-	switch (ga_mail_path(arg, false, &to, &local, &domain, rest)) {
+	switch (ga_mail_path(arg, true, &to, &local, &domain, rest)) {
 	case GA_MAIL_OK:
 		break;
 	case GA_MAIL_UTF8:
-		smtpd_say(s, "553 5.6.7 Recipient address is not ASCII");
+		smtpd_say(s, "501 5.1.3 Recipient address is not UTF-8");
 		return false;
 	default:
 		smtpd_say(s, "501 5.1.3 Recipient address is not valid");
+		return false;
+	}
+	if (!takes_utf8(s) && !smtpd_is_ascii(to)) {
+		smtpd_say(s, "553 5.6.7 Recipient address is not ASCII, and SMTPUTF8 was not said");
 		return false;
 	}
 	*ours = domain.n == 0 && ga_str_caseeq(local, GA_STR("postmaster"));
@@ -135,6 +145,7 @@ smtpd_cmd_rcpt(struct smtpd_session *s, struct ga_str arg)
 	if (too_many(s))
 		return;
 	p.pool = s->txn->pool;
+	p.utf8 = takes_utf8(s);
 	if (!take_path(s, arg, &found, &ours, &rest) ||
 	    !smtpd_take_params(s, SMTPD_OF_RCPT, rest, &p)) {
 		s->rcpt_refused++;

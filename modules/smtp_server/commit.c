@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "session.h"
+#include "params.h"
 
 /* --- our Received field --- */
 
@@ -24,15 +24,17 @@ today(struct smtpd_worker *w)
 	return (struct ga_str){ w->date, w->date_n };
 }
 
-/* RFC 3848 */
+/* RFC 3848, RFC 6531 4.3 */
 static struct ga_str
 protocol(const struct smtpd_session *s)
 {
-	if (!s->esmtp)
-		return GA_STR("SMTP");
-	if (s->user.n > 0)
-		return s->tls ? GA_STR("ESMTPSA") : GA_STR("ESMTPA");
-	return s->tls ? GA_STR("ESMTPS") : GA_STR("ESMTP");
+	static const struct ga_str names[2][2][2] = {
+		{ { GA_STR("ESMTP"), GA_STR("ESMTPA") }, { GA_STR("ESMTPS"), GA_STR("ESMTPSA") } },
+		{ { GA_STR("UTF8SMTP"), GA_STR("UTF8SMTPA") }, { GA_STR("UTF8SMTPS"), GA_STR("UTF8SMTPSA") } },
+	};
+	bool utf8 = (s->txn->flags & GA_MSG_SMTPUTF8) != 0;
+
+	return s->esmtp ? names[utf8][s->tls][s->user.n > 0] : GA_STR("SMTP");
 }
 
 struct ga_str
@@ -217,6 +219,11 @@ describe(struct smtpd_session *s)
 	t->header_size = (uint32_t)s->scan.header_size + smtpd_upload_trace(s);
 	if (s->scan.eightbit)
 		t->flags |= GA_MSG_8BIT;
+	if (s->scan.eightbit_header)
+		t->flags |= GA_MSG_8BIT_HEADER;
+	/* our own field names it */
+	if (t->nrcpts == 1 && !smtpd_is_ascii(t->rcpts[0].to))
+		t->flags |= GA_MSG_8BIT | GA_MSG_8BIT_HEADER;
 	if (s->scan.long_line)
 		t->flags |= GA_MSG_LONG_LINES;
 }

@@ -4,6 +4,7 @@
  * Called by params.c.  Pure.  What is kept is decoded: whoever sends it on or prints it
  * encodes it again.  Nothing decodes to a control character (ga_xtext_decode).
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "params.h"
@@ -88,22 +89,42 @@ is_type(struct ga_str s)
 	return s.n > 0;
 }
 
-static bool
-is_ascii(struct ga_str s)
+/* The code point at *at, which is well-formed; moves behind it. */
+static unsigned
+next_char(const char **at)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] >= 0x80)
-			return false;
-	return true;
+	const unsigned char *u = (const unsigned char *)*at;
+	unsigned more = u[0] < 0x80 ? 0 : u[0] < 0xe0 ? 1 : u[0] < 0xf0 ? 2 : 3;
+	unsigned c = more == 0 ? u[0] : u[0] & (0x3fu >> more);
+
+	for (unsigned i = 1; i <= more; i++)
+		c = c << 6 | (u[i] & 0x3f);
+	*at += more + 1;
+	return c;
 }
 
-/* RFC 6533 3: with SMTPUTF8 an address of type utf-8 may be written as it is. */
+/*
+ * RFC 6533 3: with SMTPUTF8 an address of type utf-8 may be written as it is.  It is kept
+ * in the form that goes on to anybody, with \x{HEX} for a character beyond ASCII.
+ */
 static bool
 take_unitext(struct ga_pool *pool, struct ga_str s, struct ga_str *out)
 {
-	if (memchr(s.p, '+', s.n) != NULL)
+	const char *at = s.p, *end = s.p + s.n;
+	size_t room = 6 * s.n + 1, n = 0;	/* \x{7FF} for two octets is the worst */
+	char *to = ga_alloc(pool, room);
+
+	if (memchr(s.p, '+', s.n) != NULL || !ga_utf8_valid(s))
 		return false;
-	*out = ga_dup(pool, s);		/* well-formed UTF-8 without controls: ga_mail_param */
+	while (at < end) {
+		unsigned c = next_char(&at);
+
+		if (c < 0x80)
+			to[n++] = (char)c;
+		else
+			n += (size_t)snprintf(to + n, room - n, "\\x{%X}", c);
+	}
+	*out = (struct ga_str){ to, n };
 	return true;
 }
 
@@ -118,7 +139,7 @@ smtpd_param_orcpt(const struct smtpd_session *s, struct smtpd_params *p, struct 
 		return SMTPD_PARAM_WRONG;
 	type = (struct ga_str){ value.p, (size_t)(semicolon - value.p) };
 	address = (struct ga_str){ semicolon + 1, value.n - type.n - 1 };
-	utf8 = p->utf8 && ga_str_caseeq(type, GA_STR("utf-8")) && !is_ascii(address);
+	utf8 = p->utf8 && ga_str_caseeq(type, GA_STR("utf-8")) && !smtpd_is_ascii(address);
 	ok = utf8 ? take_unitext(p->pool, address, &decoded) :
 	    ga_xtext_decode(p->pool, address, &decoded);
 	if (!ok || decoded.n == 0 || !is_type(type))

@@ -25,6 +25,14 @@ param_body(const struct smtpd_session *s, struct smtpd_params *p, struct ga_str 
 	return SMTPD_PARAM_OK;
 }
 
+/* RFC 6531 3.4 (5): what 8BITMIME allows is implied. */
+static struct ga_str
+param_smtputf8(const struct smtpd_session *s, struct smtpd_params *p, struct ga_str value)
+{
+	p->flags |= GA_MSG_SMTPUTF8 | GA_MSG_BODY_8BITMIME;
+	return value.n == 0 ? SMTPD_PARAM_OK : SMTPD_PARAM_WRONG;
+}
+
 struct known {
 	struct ga_str key;
 	smtpd_param_fn *take;
@@ -36,6 +44,7 @@ static const struct known of_mail[] = {
 	{ GA_STR("RET"), smtpd_param_ret },
 	{ GA_STR("ENVID"), smtpd_param_envid },
 	{ GA_STR("AUTH"), smtpd_param_auth },
+	{ GA_STR("SMTPUTF8"), param_smtputf8 },
 };
 
 static const struct known of_rcpt[] = {
@@ -45,6 +54,15 @@ static const struct known of_rcpt[] = {
 
 #define COUNT(table) (sizeof (table) / sizeof (table)[0])
 _Static_assert(COUNT(of_mail) <= SMTPD_PARAMS_MAX && COUNT(of_rcpt) <= SMTPD_PARAMS_MAX, "room");
+
+bool
+smtpd_is_ascii(struct ga_str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] >= 0x80)
+			return false;
+	return true;
+}
 
 static const struct known *
 find(enum smtpd_params_of of, struct ga_str key)

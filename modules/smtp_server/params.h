@@ -31,6 +31,8 @@ bool smtpd_take_params(struct smtpd_session *, enum smtpd_params_of, struct ga_s
 /* They for a hook, which may think longer than the line lives. */
 const struct ga_param *smtpd_keep_params(const struct smtpd_params *);
 
+bool smtpd_is_ascii(struct ga_str);
+
 /* One parameter's value (empty: none was given); the refusal, or an empty string. */
 typedef struct ga_str smtpd_param_fn(const struct smtpd_session *, struct smtpd_params *,
     struct ga_str value);

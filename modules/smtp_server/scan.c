@@ -45,9 +45,9 @@ give(struct smtpd_scan *s, const char *p, size_t n)
 	s->emit(s->arg, p, n);
 }
 
-/* NUL and octets above 127, eight at a time. */
+/* Looks for NUL and octets above 127, eight at a time. */
 static void
-note_octets(struct smtpd_scan *s, const char *p, size_t n)
+find_octets(const char *p, size_t n, bool *nul, bool *eightbit)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
 	uint64_t any = 0, zero = 0, w;
@@ -64,9 +64,9 @@ note_octets(struct smtpd_scan *s, const char *p, size_t n)
 		zero |= (w - ones) & ~w;
 	}
 	if (any & high)
-		s->eightbit = true;
+		*eightbit = true;
 	if (zero & high)
-		s->nul = true;
+		*nul = true;
 }
 
 /* The first octets of a header line: is it a Received field? */
@@ -91,8 +91,12 @@ match_name(struct smtpd_scan *s, const char *p, size_t n)
 static void
 in_line(struct smtpd_scan *s, const char *p, size_t n)
 {
+	bool nul;
+
 	if (s->in_header && s->name_len < RECEIVED_LEN)
 		match_name(s, p, n);
+	if (s->in_header && !s->eightbit_header)
+		find_octets(p, n, &nul, &s->eightbit_header);
 	s->line_len += n;
 }
 
@@ -238,11 +242,10 @@ in_binary(const struct smtpd_scan *s)
 static void
 pass_binary(struct smtpd_scan *s, const char *p, size_t n)
 {
-	bool nul = s->nul;
+	bool nul;
 
 	give(s, p, n);
-	note_octets(s, p, n);
-	s->nul = nul;
+	find_octets(p, n, &nul, &s->eightbit);
 }
 
 size_t
@@ -275,7 +278,7 @@ smtpd_scan_feed(struct smtpd_scan *s, const char *p, size_t n, bool *end)
 		}
 	}
 	give(s, p + run, i - run);
-	note_octets(s, p, i);
+	find_octets(p, i, &s->nul, &s->eightbit);
 	if (*end && s->in_header)
 		s->header_size = s->size;
 	if (i < n && in_binary(s)) {

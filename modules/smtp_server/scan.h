@@ -43,6 +43,7 @@ struct smtpd_scan {
 	/* found so far */
 	bool in_header;
 	bool bare_cr, bare_lf, nul, eightbit, long_line;
+	bool eightbit_header;	/* eightbit, and in the header */
 	uint32_t received;	/* Received fields in the header */
 	uint64_t size;		/* octets given out */
 	uint64_t header_size;	/* up to and with the empty line; once !in_header */

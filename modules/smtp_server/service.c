@@ -16,7 +16,7 @@
 #include "service.h"
 
 #define EHLO_BASE "PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n" \
-	"250-BINARYMIME\r\n250-DSN\r\n"
+	"250-BINARYMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n"
 
 static struct smtpd_service *
 service_of(struct ga_inst *inst, struct smtpd_service **list, struct ga_str name)

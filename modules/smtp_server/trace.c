@@ -1,10 +1,10 @@
 /*
  * trace.c - writing our Received field.
  *
- * Called by commit.c once a message, hence without printf.  The `for` clause is
- * only there for a message with one recipient: with more it would tell each of
- * them about another (RFC 5321 7.6).  A clause that is not ASCII never gets
- * here: addresses are, until SMTPUTF8 is spoken.
+ * Called by commit.c once a message, hence without printf.  The `for` clause is only
+ * there for a message with one recipient: with more it would tell each of them
+ * about another (RFC 5321 7.6).  It is not ASCII only in a message that was declared
+ * SMTPUTF8, whose header may be UTF-8 (RFC 6531 3.7.3).
  */
 #include <string.h>
 

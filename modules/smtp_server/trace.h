@@ -11,7 +11,7 @@ struct smtpd_trace {
 	struct ga_str client;		/* "192.0.2.1", "2001:db8::1" */
 	bool client_is_ipv6;
 	struct ga_str hostname;
-	struct ga_str with;		/* "ESMTP", "ESMTPS", "SMTP" */
+	struct ga_str with;		/* "ESMTP", "ESMTPS", "SMTP", "UTF8SMTP" ... */
 	uint32_t id;
 	struct ga_str only_rcpt;	/* the recipient when there is exactly one, else empty */
 	struct ga_str date;

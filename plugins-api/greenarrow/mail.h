@@ -76,6 +76,9 @@ GA_EXPORT struct ga_str ga_reply_line(const struct ga_reply_parser *, unsigned i
  * reply's first digit; else empty. */
 GA_EXPORT struct ga_str ga_reply_enhanced(const struct ga_reply_parser *);
 
+/* Well-formed UTF-8 (RFC 3629) without C1 controls (U+0080..U+009F); ASCII of any kind,
+ * NUL and other controls too, is. */
+GA_EXPORT bool ga_utf8_valid(struct ga_str);
 /* Escapes control characters and non-ASCII as \xNN, and doubles a backslash, for
  * a log line; into the pool. */
 GA_EXPORT struct ga_str ga_escape(struct ga_pool *, struct ga_str);

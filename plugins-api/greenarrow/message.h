@@ -58,11 +58,12 @@ enum ga_msg_flag {
 	GA_MSG_8BIT = 1,		/* body or header has octets >= 0x80 */
 	GA_MSG_BODY_8BITMIME = 2,	/* declared BODY=8BITMIME */
 	GA_MSG_BINARYMIME = 4,
-	GA_MSG_SMTPUTF8 = 8,
+	GA_MSG_SMTPUTF8 = 8,		/* declared SMTPUTF8 */
 	GA_MSG_REQUIRETLS = 16,
 	GA_MSG_BOUNCE = 32,		/* generated here: queue state "bounce" */
 	GA_MSG_LONG_LINES = 64,		/* a line over 998 octets */
-	GA_MSG_NO_FSYNC = 128		/* taken with queue_fsync no */
+	GA_MSG_NO_FSYNC = 128,		/* taken with queue_fsync no */
+	GA_MSG_8BIT_HEADER = 256	/* the header has octets >= 0x80 */
 };
 
 enum ga_notify { GA_NOTIFY_NEVER = 1, GA_NOTIFY_SUCCESS = 2, GA_NOTIFY_FAILURE = 4,

@@ -22,7 +22,7 @@ def test_ehlo_offers_what_we_do_and_no_more(server):
     with server.client() as client:
         reply = client.ehlo()
         assert reply.lines[0].split()[0] == "mail.test.example"
-        assert {"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME", "DSN"} <= set(client.extensions)
+        assert {"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME", "DSN", "SMTPUTF8"} <= set(client.extensions)
         assert not {"STARTTLS", "AUTH", "TURN", "ETRN", "VERB"} & set(client.extensions)
 
 

@@ -153,9 +153,21 @@ static void test_escape_keeps_one_line(void **state)
 	assert_int_equal(s.n, 95 + 1 + 161 * 4);
 }
 
+static void test_utf8_is_told_from_other_octets(void **state)
+{
+	static const char *const wrong[] = { "\xfc", "a\xc3", "\xc3(", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc2\x85" };
+
+	(void)state;
+	assert_true(ga_utf8_valid((struct ga_str){ NULL, 0 }));
+	assert_true(ga_utf8_valid((struct ga_str){ "a\0\n\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", 12 }));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		assert_false(ga_utf8_valid(ga_str_c(wrong[i])));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_utf8_is_told_from_other_octets),
 		cmocka_unit_test(test_parameters),
 		cmocka_unit_test(test_bad_parameters),
 		cmocka_unit_test(test_a_million_parameters_end),

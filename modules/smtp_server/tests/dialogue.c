@@ -56,6 +56,20 @@ assert_text(const struct world_message *m, const char *text, size_t n)
 	assert_true(ga_str_starts(m->text, GA_STR("Received: from client.example ([192.0.2.1])\r\n\tby ")));
 }
 
+void
+assert_str(struct ga_str s, const char *text)
+{
+	assert_int_equal(s.n, strlen(text));
+	assert_memory_equal(s.p, text, s.n);
+}
+
+const struct world_message *
+last_message(const struct world *w)
+{
+	assert_true(w->nmessages > 0);
+	return &w->messages[(w->nmessages - 1) % WORLD_MESSAGES];
+}
+
 char *
 large(size_t n)
 {

@@ -13,23 +13,8 @@
 
 #include "dialogue.h"
 
-#define CHUNK "BDAT 6 LAST\r\na: b\r\n"
 #define X10 "xxxxxxxxxx"
 #define X100 X10 X10 X10 X10 X10 X10 X10 X10 X10 X10
-
-static void
-assert_str(struct ga_str s, const char *text)
-{
-	assert_int_equal(s.n, strlen(text));
-	assert_memory_equal(s.p, text, s.n);
-}
-
-/* The last message that was taken. */
-static const struct world_message *
-last_message(const struct world *w)
-{
-	return &w->messages[(w->nmessages - 1) % WORLD_MESSAGES];
-}
 
 static void
 assert_attr(const struct world *w, unsigned key, const char *text)

@@ -164,7 +164,7 @@ test_syntax_of_commands(void **state)
 		{ "MAIL FROM:<a@example.org> BODY=9BIT\r\n", "501 5.5.4" },
 		{ "MAIL FROM:<a@example.org> SIZE=99999999999999999999\r\n", "552 5.3.4" },
 		{ "MAIL FROM:<a@example.org> SIZE=999999999999999999999\r\n", "501 5.5.4" },
-		{ "MAIL FROM:<gr\xc3\xbc\xc3\x9f@example.org>\r\n", "553 5.6.7" },
+		{ "MAIL FROM:<gr\xc3\xbc\xc3\x9f@example.org>\r\n", "550 5.6.7" },
 		{ "MAIL FROM:<a\tb@example.org>\r\n", "501 5.5.2" },
 		{ "mail from: <a@example.org> size=0 body=7bit\r\n", "250 2.1.0" },
 		{ "RCPT TO:<>\r\n", "501 5.1.3" }, { "RCPT TO:<a@example.org> X=1\r\n", "555 5.5.4" },

@@ -4,6 +4,7 @@ Each takes one message for any number of recipients in one transaction. The mess
 or removes header fields, that is switched off here.
 """
 
+import json
 import smtplib
 import subprocess
 import tempfile
@@ -49,17 +50,18 @@ def smtplib_client(address, wire, recipients, sender=SENDER):
 NODEMAILER = """
 const nodemailer = require('nodemailer');
 const fs = require('fs');
-const [host, port, from, to, file] = process.argv.slice(2);
+const [host, port, from, to, file, dsn] = process.argv.slice(2);
 const transport = nodemailer.createTransport({host, port: Number(port), secure: false, ignoreTLS: true, name: 'client.example'});
-transport.sendMail({envelope: {from, to: to.split(',')}, raw: fs.readFileSync(file)}).then(
+transport.sendMail({envelope: {from, to: to.split(',')}, raw: fs.readFileSync(file), dsn: JSON.parse(dsn)}).then(
     info => { console.log(info.response); transport.close(); },
     error => { console.error(error); process.exit(1); });
 """
 
 
-def nodemailer(address, wire, recipients, sender=SENDER):
+def nodemailer(address, wire, recipients, sender=SENDER, dsn=None):
     with _file(wire) as file:
-        _run([need.program("node", "nodejs"), str(_nodemailer_script()), address[0], str(address[1]), sender, ",".join(recipients), file.name])
+        _run([need.program("node", "nodejs"), str(_nodemailer_script()), address[0], str(address[1]), sender, ",".join(recipients), file.name,
+              json.dumps(dsn)])
 
 
 def nodemailer_folder():
