@@ -216,6 +216,17 @@ test_chunks_out_of_order_are_read_and_refused(void **state)
 }
 
 static void
+test_a_chunk_outside_tls_is_read_where_tls_is_required(void **state)
+{
+	struct world *w = greeted("");
+
+	w->conf.require_tls = true;
+	expect(w, "BDAT 10 LAST\r\nNOOP\r\nQUIT", "503 5.5.1 MAIL first");
+	expect(w, "NOOP\r\n", "250 2.0.0 OK\r\n");
+	world_free(w);
+}
+
+static void
 test_after_a_refused_chunk_all_is_refused_until_rset(void **state)
 {
 	static const char *const refused[] = {
@@ -558,6 +569,7 @@ main(void)
 		cmocka_unit_test(test_a_client_that_goes_in_a_chunk_leaves_nothing),
 		cmocka_unit_test(test_no_room_is_said_after_the_first_chunk),
 		cmocka_unit_test(test_chunks_out_of_order_are_read_and_refused),
+		cmocka_unit_test(test_a_chunk_outside_tls_is_read_where_tls_is_required),
 		cmocka_unit_test(test_after_a_refused_chunk_all_is_refused_until_rset),
 		cmocka_unit_test(test_nothing_but_chunks_comes_between_chunks),
 		cmocka_unit_test(test_a_pipelined_group_may_end_in_chunks),
