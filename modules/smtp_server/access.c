@@ -101,6 +101,10 @@ make(struct smtpd_access *a, const struct smtpd_conf *conf, const struct ga_obje
 	if (conf->require_auth && conf->smtp_auth == SMTPD_AUTH_OFF &&
 	    ga_object_has(block, "smtp_server", "smtp_auth"))
 		fault(r, "require_auth yes needs AUTH, and smtp_auth is off");
+	if (conf->listen.n == 0 && conf->listen_tls.n == 0)
+		fault(r, "it lacks listen or listen_tls");
+	if (conf->listen_tls.n > 0 && conf->tls_certificate_files.n == 0)
+		fault(r, "listen_tls needs tls_certificate_files");
 	if (conf->require_tls && conf->tls_certificate_files.n == 0)
 		fault(r, "require_tls yes needs tls_certificate_files");
 	if (a->auth)

@@ -1,7 +1,7 @@
 /*
- * cmd_starttls.c - STARTTLS (RFC 3207).
+ * cmd_starttls.c - TLS: STARTTLS (RFC 3207), or before the greeting (RFC 8314).
  *
- * Called by command.c; then by session.c when the 220 is out, and by the stream
+ * Called by command.c, or by session.c for a connection to listen_tls; then by session.c when the 220 is out, and by the stream
  * when the handshake is over.  A client must wait for the 220: octets behind
  * STARTTLS are somebody's attempt to have plaintext run inside TLS, so they are
  * refused and the connection with them.  What has arrived since is read by nobody
@@ -11,6 +11,13 @@
 
 #include "auth.h"
 #include "session.h"
+
+void
+smtpd_tls_next(struct smtpd_session *s)
+{
+	smtpd_enter_state(s, S_TLS);
+	smtpd_deadline(s, s->gen->conf->smtpd_tls_timeout + 5000);
+}
 
 void
 smtpd_cmd_starttls(struct smtpd_session *s, struct ga_str arg)
@@ -32,8 +39,7 @@ smtpd_cmd_starttls(struct smtpd_session *s, struct ga_str arg)
 		s->helo.n = 0;
 		s->esmtp = false;
 		smtpd_auth_forget(s);
-		smtpd_enter_state(s, S_TLS);
-		smtpd_deadline(s, s->gen->conf->smtpd_tls_timeout + 5000);
+		smtpd_tls_next(s);
 	}
 }
 
@@ -64,6 +70,8 @@ smtpd_tls_begin(struct smtpd_session *s)
 		return;
 	memset(&p, 0, sizeof p);
 	p.server = s->gen->tls;
+	/* who names other protocols was sent to us by somebody else (ALPACA) */
+	p.alpn = GA_STR("smtp");
 	p.timeout_ms = (uint32_t)s->gen->conf->smtpd_tls_timeout;
 	s->tls = true;
 	s->want = 0;
@@ -112,7 +120,10 @@ smtpd_tls_done(struct ga_stream *stream, const char *err, void *arg)
 		atomic_fetch_add(&s->gen->service->count.tls, 1);
 		if (smtpd_asks(s, tls))
 			tell_tls(s);
-		smtpd_next_command(s);
+		if (s->implicit_tls)
+			smtpd_session_begin(s);
+		else
+			smtpd_next_command(s);
 	}
 	smtpd_leave(s);
 }

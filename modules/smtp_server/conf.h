@@ -14,8 +14,10 @@ enum smtpd_auth_offer { SMTPD_AUTH_OFF, SMTPD_AUTH_OPTIONAL, SMTPD_AUTH_REQUIRED
 enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 
 #define SMTPD_DIRECTIVES(X)							\
-	X(list, listen, "", "is=listen repeat required", "smtp_service",			\
-	    "addresses to accept SMTP on, each with its port") \
+	X(list, listen, "", "is=listen repeat", "smtp_service",			\
+	    "addresses to accept SMTP on, each with its port")			\
+	X(list, listen_tls, "", "is=listen repeat", "smtp_service",		\
+	    "the same, where TLS comes before the first word (RFC 8314: port 465)") \
 	X(list, tls_certificate_files, "", "is=file", "smtp_service",		\
 	    "certificate chain and private key, PEM: with them STARTTLS is offered") \
 	X(flag, starttls_offer, "yes", "", "smtp_service",			\

@@ -123,10 +123,8 @@ listen_on(struct smtpd_service *s, struct ga_str item, ga_accept_fn *accepted)
 }
 
 static bool
-gen_listen(struct smtpd_gen *g, ga_accept_fn *accepted)
+gen_listen(struct smtpd_gen *g, const struct ga_strlist *list, ga_accept_fn *accepted)
 {
-	const struct ga_strlist *list = &g->conf->listen;
-
 	for (size_t i = 0; i < list->n; i++)
 		if (!listen_on(g->service, list->v[i], accepted))
 			return false;
@@ -152,7 +150,7 @@ stage(struct smtpd_service *s, struct smtpd_gen *g)
 
 bool
 smtpd_services_stage(struct ga_inst *inst, struct smtpd_service **list,
-    struct ga_snapshot *snapshot, ga_accept_fn *accepted)
+    struct ga_snapshot *snapshot, ga_accept_fn *accepted, ga_accept_fn *accepted_tls)
 {
 	const struct ga_object *block = ga_object_first(snapshot, NULL, "smtp_service");
 	struct smtpd_service *s;
@@ -166,7 +164,9 @@ smtpd_services_stage(struct ga_inst *inst, struct smtpd_service **list,
 
 		s = service_of(inst, list, ga_object_name(block));
 		g = gen_new(s, snapshot, block);
-		if (!gen_relay(g) || !gen_tls(g) || !smtpd_gen_access(g) || !gen_listen(g, accepted)) {
+		if (!gen_relay(g) || !gen_tls(g) || !smtpd_gen_access(g) ||
+		    !gen_listen(g, &g->conf->listen, accepted) ||
+		    !gen_listen(g, &g->conf->listen_tls, accepted_tls)) {
 			smtpd_gen_unref(g);
 			return false;
 		}

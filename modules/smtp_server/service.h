@@ -58,7 +58,7 @@ struct smtpd_gen {
 /* All services of the snapshot: checks, loads certificates, declares listeners.
  * False: a line in the log says why, and nothing has changed.  Main loop. */
 bool smtpd_services_stage(struct ga_inst *, struct smtpd_service **list, struct ga_snapshot *,
-    ga_accept_fn *accepted);
+    ga_accept_fn *accepted, ga_accept_fn *accepted_tls);
 /* What was staged last is in force from now on.  Any loop, any number of times. */
 void smtpd_services_apply(struct smtpd_service *list);
 void smtpd_services_free(struct smtpd_service *list);

@@ -148,25 +148,27 @@ address(struct ga_pool *pool, const struct ga_sockaddr *a)
 	};
 }
 
-static void
-ask_connect(struct smtpd_session *s, const struct ga_sockaddr *local)
+void
+smtpd_session_begin(struct smtpd_session *s)
 {
+	smtpd_enter_state(s, S_GREETING);
+	smtpd_deadline(s, s->gen->conf->smtpd_timeout);
 	if (smtpd_asks(s, connect)) {
 		struct ga_pool *pool = ga_session_pool(s->ga);
 
 		s->ev.connect = (struct ga_ev_connect){
 			.s = s->ga,
 			.peer = address(pool, &s->peer),
-			.local = address(pool, local),
+			.local = address(pool, &s->local),
 			.service = ga_str_c(s->gen->service->name),
+			.tls = s->implicit_tls,
 		};
 	}
 	smtpd_ask(s, GA_HOOK_connect, &s->ev.connect, greet);
 }
 
-void
-smtpd_session_new(struct smtpd_worker *w, struct smtpd_gen *gen, struct smtpd_client *client,
-    struct ga_stream *stream, const struct ga_sockaddr *peer, const struct ga_sockaddr *local, bool relays)
+static struct smtpd_session *
+new_session(struct smtpd_worker *w, struct smtpd_gen *gen, const struct smtpd_arrival *a)
 {
 	static atomic_ullong last_id;
 	struct smtpd_session *s = ga_xcalloc(1, sizeof *s);
@@ -175,21 +177,33 @@ smtpd_session_new(struct smtpd_worker *w, struct smtpd_gen *gen, struct smtpd_cl
 	s->state = S_GREETING;
 	s->w = w;
 	s->gen = gen;
-	s->client = client;
+	s->client = a->client;
 	s->id = atomic_fetch_add(&last_id, 1) + 1;
-	s->peer = *peer;
-	ga_sockaddr_text(peer, false, s->peer_text);
-	s->relays = s->peer_relays = relays;
-	s->stream = stream;
+	s->peer = a->peer;
+	s->local = a->local;
+	s->implicit_tls = a->tls;
+	ga_sockaddr_text(&a->peer, false, s->peer_text);
+	s->relays = s->peer_relays = a->relays;
+	s->stream = a->stream;
 	s->stream->ready = smtpd_ready;
 	s->stream->tls_done = smtpd_tls_done;
 	s->stream->arg = s;
 	s->timer = ga_timer_new(w->inst, w->loop, timer_fired, s);
 	s->ga = ga_session_new(w->loop, gen->settings);
+	return s;
+}
+
+void
+smtpd_session_new(struct smtpd_worker *w, struct smtpd_gen *gen, const struct smtpd_arrival *a)
+{
+	struct smtpd_session *s = new_session(w, gen, a);
+
 	link_session(s);
 	smtpd_enter(s);
-	smtpd_deadline(s, gen->conf->smtpd_timeout);
-	ask_connect(s, local);
+	if (s->implicit_tls)
+		smtpd_tls_next(s);
+	else
+		smtpd_session_begin(s);
 	smtpd_leave(s);
 }
 

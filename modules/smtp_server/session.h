@@ -104,7 +104,8 @@ struct smtpd_session {
 	bool skip, skip_cr;
 	size_t skipped;
 
-	struct ga_sockaddr peer;
+	struct ga_sockaddr peer, local;
+	bool implicit_tls;			/* TLS came before the greeting */
 	char peer_text[GA_SOCKADDR_TEXT];
 	struct ga_str helo;			/* empty: not yet */
 	size_t helo_room;
@@ -164,9 +165,20 @@ struct smtpd_worker {
 	char in[2 * SMTPD_IN_ROOM];
 };
 
+/* A connection that has just been accepted. */
+struct smtpd_arrival {
+	struct ga_stream *stream;
+	struct ga_sockaddr peer, local;
+	struct smtpd_client *client;		/* its slot */
+	bool relays;				/* its address may */
+	bool tls;				/* from the first octet */
+};
+
 /* session.c */
-void smtpd_session_new(struct smtpd_worker *, struct smtpd_gen *, struct smtpd_client *,
-    struct ga_stream *, const struct ga_sockaddr *peer, const struct ga_sockaddr *local, bool relays);
+/* Takes over the reference to the generation, the stream and the slot. */
+void smtpd_session_new(struct smtpd_worker *, struct smtpd_gen *, const struct smtpd_arrival *);
+/* Asks who may connect, then greets. */
+void smtpd_session_begin(struct smtpd_session *);
 void smtpd_enter_state(struct smtpd_session *, enum smtpd_state);
 void smtpd_enter(struct smtpd_session *);
 void smtpd_leave(struct smtpd_session *);
@@ -223,6 +235,8 @@ smtpd_command_fn smtpd_cmd_helo, smtpd_cmd_ehlo, smtpd_cmd_mail, smtpd_cmd_rcpt,
     smtpd_cmd_help, smtpd_cmd_starttls, smtpd_cmd_auth, smtpd_cmd_unsupported, smtpd_cmd_http;
 
 /* cmd_starttls.c */
+/* A handshake comes next, once all that was said has gone out. */
+void smtpd_tls_next(struct smtpd_session *);
 void smtpd_tls_begin(struct smtpd_session *);
 /* Is that command for later, when there is TLS (require_tls)? */
 bool smtpd_tls_missing(const struct smtpd_session *, struct ga_str verb);

@@ -60,31 +60,47 @@ take_slot(struct smtpd_worker *w, struct smtpd_gen *g, const struct ga_sockaddr 
 	return NULL;
 }
 
+/* Nobody who expects TLS can read a 421. */
 static void
-accepted(struct ga_inst *inst, struct ga_worker *loop, int fd, const struct ga_sockaddr *peer,
-    const struct ga_sockaddr *local, void *arg)
+arrived(struct smtpd_worker *w, struct smtpd_service *service, int fd, const struct ga_sockaddr *peer,
+    const struct ga_sockaddr *local, bool tls)
 {
-	struct smtpd_worker *w = ga_worker_state(inst, loop);
-	struct smtpd_service *service = arg;
 	struct smtpd_gen *g = smtpd_gen_get(service);
-	struct smtpd_client *client = NULL;
+	struct smtpd_arrival a = { .peer = *peer, .local = *local, .tls = tls };
 	const char *why;
-	bool relays;
 
 	atomic_fetch_add(&service->count.connections, 1);
 	if (g == NULL) {
 		close(fd);		/* its block has just been taken out */
 		return;
 	}
-	relays = smtpd_gen_relays(g, peer);
-	why = take_slot(w, g, peer, relays, &client);
-	if (why != NULL) {
-		atomic_fetch_add(&service->count.refused, 1);
-		turn_away(w, ga_stream_fd(loop, fd, peer, local), why);
-		smtpd_gen_unref(g);
+	a.stream = ga_stream_fd(w->loop, fd, peer, local);
+	a.relays = smtpd_gen_relays(g, peer);
+	why = take_slot(w, g, peer, a.relays, &a.client);
+	if (why == NULL) {
+		smtpd_session_new(w, g, &a);
 		return;
 	}
-	smtpd_session_new(w, g, client, ga_stream_fd(loop, fd, peer, local), peer, local, relays);
+	atomic_fetch_add(&service->count.refused, 1);
+	if (tls)
+		ga_stream_close(a.stream, false);
+	else
+		turn_away(w, a.stream, why);
+	smtpd_gen_unref(g);
+}
+
+static void
+accepted(struct ga_inst *inst, struct ga_worker *loop, int fd, const struct ga_sockaddr *peer,
+    const struct ga_sockaddr *local, void *arg)
+{
+	arrived(ga_worker_state(inst, loop), arg, fd, peer, local, false);
+}
+
+static void
+accepted_tls(struct ga_inst *inst, struct ga_worker *loop, int fd, const struct ga_sockaddr *peer,
+    const struct ga_sockaddr *local, void *arg)
+{
+	arrived(ga_worker_state(inst, loop), arg, fd, peer, local, true);
 }
 
 /* --- status --- */
@@ -130,7 +146,7 @@ stage_current(struct ga_inst *inst)
 {
 	struct smtp_server *m = ga_inst_state(inst);
 	struct ga_snapshot *snapshot = ga_snapshot_current();
-	bool ok = smtpd_services_stage(inst, &m->services, snapshot, accepted);
+	bool ok = smtpd_services_stage(inst, &m->services, snapshot, accepted, accepted_tls);
 
 	ga_snapshot_unref(snapshot);
 	return ok;

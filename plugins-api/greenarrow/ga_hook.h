@@ -51,7 +51,8 @@ struct ga_addr {
 };
 struct ga_param { struct ga_str key, value; };	/* ESMTP parameter; value may be empty */
 
-/* A client connected, before the greeting.  ACCEPT TEMPFAIL REJECT CLOSE. */
+/* A client connected, before the greeting; with implicit TLS after the handshake, of which
+ * the hook tls has told already.  ACCEPT TEMPFAIL REJECT CLOSE. */
 struct ga_ev_connect {
 	struct ga_session *s;
 	struct ga_addr peer, local;

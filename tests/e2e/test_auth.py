@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from gatest import clients, corpus, daemon, need, smtp
+from gatest import clients, corpus, daemon, need, ports, smtp
 
 PASSWORD = "correct horse battery"
 CANARY = "Canary-77-Staple"
@@ -76,11 +76,12 @@ def login(client, name="ann", password=PASSWORD):
 
 # Clients written by others.
 
-def with_smtplib(address, user, password, mechanism):
-    with smtplib.SMTP(*address, timeout=30) as client:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        client.starttls(context=context)
+def with_smtplib(address, user, password, mechanism, implicit=False):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP_SSL(*address, timeout=30, context=context) if implicit else smtplib.SMTP(*address, timeout=30) as client:
+        if not implicit:
+            client.starttls(context=context)
         client.ehlo()
         client.user, client.password = user, password
         code, _ = client.auth(mechanism.lower(), getattr(client, f"auth_{mechanism.lower()}"))
@@ -88,19 +89,19 @@ def with_smtplib(address, user, password, mechanism):
         client.sendmail(clients.SENDER, ["b@receiver.example"], corpus.simple())
 
 
-def with_swaks(address, user, password, mechanism):
-    clients._run([need.program("swaks", "swaks"), "--server", f"{address[0]}:{address[1]}", "--tls", "--auth", mechanism, "--auth-user", user,
+def with_swaks(address, user, password, mechanism, implicit=False):
+    clients._run([need.program("swaks", "swaks"), "--server", f"{address[0]}:{address[1]}", "--tls-on-connect" if implicit else "--tls", "--auth", mechanism, "--auth-user", user,
                   "--auth-password", password, "--from", clients.SENDER, "--to", "b@receiver.example", "--timeout", "30"])
 
 
-def with_msmtp(address, user, password, mechanism):
+def with_msmtp(address, user, password, mechanism, implicit=False):
     clients._run([need.program("msmtp", "msmtp"), "--file=/dev/null", f"--host={address[0]}", f"--port={address[1]}", "--tls=on",
-                  "--tls-starttls=on", "--tls-certcheck=off", f"--auth={mechanism.lower()}", f"--user={user}",
+                  f"--tls-starttls={'off' if implicit else 'on'}", "--tls-certcheck=off", f"--auth={mechanism.lower()}", f"--user={user}",
                   f"--passwordeval=echo '{password}'", f"--from={clients.SENDER}", "--", "b@receiver.example"], input=b"Subject: x\n\nbody\n")
 
 
-def with_curl(address, user, password, mechanism):
-    clients._run([need.program("curl", "curl"), "-sS", "--ssl-reqd", "--insecure", f"smtp://{address[0]}:{address[1]}/client.example",
+def with_curl(address, user, password, mechanism, implicit=False):
+    clients._run([need.program("curl", "curl"), "-sS", "--ssl-reqd", "--insecure", f"smtp{'s' if implicit else ''}://{address[0]}:{address[1]}/client.example",
                   "--login-options", f"AUTH={mechanism}", "--user", f"{user}:{password}", "--mail-from", clients.SENDER,
                   "--mail-rcpt", "b@receiver.example", "--upload-file", "-"], input=b"Subject: x\r\n\r\nbody\r\n")
 
@@ -115,10 +116,10 @@ transport.sendMail({from: 'a@sender.example', to: 'b@receiver.example', subject:
 """
 
 
-def with_nodemailer(address, user, password, mechanism, secure="no"):
+def with_nodemailer(address, user, password, mechanism, implicit=False):
     script = clients.nodemailer_folder() / "auth.js"
     script.write_text(NODEMAILER)
-    clients._run([need.program("node", "nodejs"), str(script), address[0], str(address[1]), user, password, mechanism, secure])
+    clients._run([need.program("node", "nodejs"), str(script), address[0], str(address[1]), user, password, mechanism, "yes" if implicit else "no"])
 
 
 BY = {"smtplib": with_smtplib, "swaks": with_swaks, "msmtp": with_msmtp, "curl": with_curl, "nodemailer": with_nodemailer}
@@ -132,6 +133,15 @@ def test_clients_log_in_and_relay(submission, sink, name, mechanism):
         BY[name](server.address, user, PASSWORD, mechanism)
     for message in sink.wait_messages(2):
         assert b"with ESMTPSA" in message.wire.split(b"\r\n\r\n")[0]
+    server.wait_empty()
+
+
+@pytest.mark.parametrize("name", list(BY))
+def test_clients_log_in_over_implicit_tls(submission, sink, name):
+    address = ("127.0.0.1", ports.free_port())
+    server = submission(f"smtp_auth required\nlisten_tls 127.0.0.1:{address[1]}", route=sink)
+    BY[name](address, "ann", PASSWORD, "PLAIN", implicit=True)
+    assert b"with ESMTPSA" in sink.wait_messages(1)[0].wire.split(b"\r\n\r\n")[0]
     server.wait_empty()
 
 

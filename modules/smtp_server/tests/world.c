@@ -335,8 +335,7 @@ world_disconnect(struct world *w)
 void
 world_connect(struct world *w)
 {
-	struct ga_sockaddr peer, local;
-	struct smtpd_client *client = NULL;
+	struct smtpd_arrival a = { .relays = w->relays, .tls = w->tls_first };
 
 	assert(!w->connected);
 	free(stream);
@@ -346,13 +345,14 @@ world_connect(struct world *w)
 	stream->head.worker = w->worker->loop;
 	w->connected = true;
 	w->tls_on = w->tls_wanted = false;
-	if (!ga_sockaddr_parse(&peer, GA_STR("192.0.2.1:4711"), 0) ||
-	    !ga_sockaddr_parse(&local, GA_STR("192.0.2.2:25"), 0))
+	a.stream = &stream->head;
+	if (!ga_sockaddr_parse(&a.peer, GA_STR("192.0.2.1:4711"), 0) ||
+	    !ga_sockaddr_parse(&a.local, GA_STR("192.0.2.2:25"), 0))
 		abort();
-	if (smtpd_limits_take(&w->service.limits, &peer, 1000, 20, &client) != SMTPD_SLOT_OK)
+	if (smtpd_limits_take(&w->service.limits, &a.peer, 1000, 20, &a.client) != SMTPD_SLOT_OK)
 		abort();
 	atomic_fetch_add(&w->gen->refs, 1);
-	smtpd_session_new(w->worker, w->gen, client, &stream->head, &peer, &local, w->relays);
+	smtpd_session_new(w->worker, w->gen, &a);
 }
 
 /* --- making it --- */

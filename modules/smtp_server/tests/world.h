@@ -30,6 +30,7 @@ struct world {
 	struct smtpd_conf conf;		/* may be changed before world_connect() */
 	struct smtpd_worker *worker;
 	bool relays;
+	bool tls_first;			/* of the next connection: listen_tls */
 
 	/* the client's side */
 	const char *send;		/* not yet read by the server */

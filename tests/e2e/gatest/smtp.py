@@ -31,13 +31,15 @@ class Disconnected(Exception):
 
 
 class Smtp:
-    """One connection. `banner` is read on entry unless told otherwise; use it in a `with`."""
+    """One connection. `banner` is read on entry unless told otherwise; use it in a `with`. tls: before the banner."""
 
-    def __init__(self, address, read_banner=True, timeout=20, source=None):
+    def __init__(self, address, read_banner=True, timeout=20, source=None, tls=False):
         self.sock = socket.create_connection(address, timeout=timeout, source_address=source)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.extensions = {}
+        if tls:
+            self.wrap()
         self.banner = self.reply() if read_banner else None
 
     def __enter__(self):
@@ -116,11 +118,13 @@ class Smtp:
         self.wrap()
         return reply
 
-    def wrap(self):
-        """The TLS handshake, whatever was said before it."""
+    def wrap(self, alpn=()):
+        """The TLS handshake, whatever was said before it; alpn: protocols that the client names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
         self.sock = context.wrap_socket(self.sock)
         self.buffer = b""
         self.extensions = {}
