@@ -1,5 +1,5 @@
 /*
- * access.c - from directives to what a session asks: AUTH, users.
+ * access.c - from directives to what a session asks: AUTH, users, domains.
  *
  * Called by service.c when a configuration comes into force, and by check() in the
  * process of greenarrow_config validate; main thread or main loop.  A fault of the
@@ -13,6 +13,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <greenarrow/mail.h>
 
 #include "service.h"
 
@@ -90,6 +92,38 @@ read_users(struct smtpd_access *a, const struct smtpd_conf *conf, struct ga_pool
 		file_missing(r, error, a->auth_required);
 }
 
+/* --- recipients --- */
+
+static void
+make_domains(struct smtpd_access *a, const struct smtpd_conf *conf, struct ga_pool *pool,
+    struct report *r)
+{
+	struct ga_str bad;
+
+	a->domains = smtpd_domains_new(pool, &conf->relay_domains, &bad);
+	if (a->domains == NULL)
+		fault(r, "relay_domains %.*s: not a domain, *.domain or [*.]domain", (int)bad.n, bad.p);
+}
+
+static void
+make_postmaster(struct smtpd_access *a, const struct smtpd_conf *conf, struct ga_pool *pool,
+    struct report *r)
+{
+	const char *host = ga_hostname();
+	struct ga_str local, domain;
+	char room[256];
+
+	a->postmaster = conf->postmaster_address;
+	if (a->postmaster.n == 0)
+		a->postmaster = ga_fmt(pool, "postmaster@%s", host != NULL ? host : "localhost");
+	if (ga_mail_address(a->postmaster, false, &local, &domain) == GA_MAIL_OK && domain.n > 0 &&
+	    ga_mail_domain(domain, room, sizeof room, &domain))
+		a->postmaster_domain = ga_dup(pool, domain);
+	else
+		fault(r, "postmaster_address %.*s: not an address with a domain", (int)a->postmaster.n,
+		    a->postmaster.p);
+}
+
 /* --- all of it --- */
 
 static void
@@ -107,6 +141,8 @@ make(struct smtpd_access *a, const struct smtpd_conf *conf, const struct ga_obje
 		fault(r, "listen_tls needs tls_certificate_files");
 	if (conf->require_tls && conf->tls_certificate_files.n == 0)
 		fault(r, "require_tls yes needs tls_certificate_files");
+	make_domains(a, conf, pool, r);
+	make_postmaster(a, conf, pool, r);
 	if (a->auth)
 		read_users(a, conf, pool, r);
 }
@@ -124,6 +160,7 @@ void
 smtpd_access_free(struct smtpd_access *a)
 {
 	smtpd_users_unref(a->users);
+	smtpd_domains_free(a->domains);
 }
 
 bool

@@ -9,6 +9,7 @@
 
 #include <greenarrow/run.h>
 
+#include "domains.h"
 #include "users.h"
 
 struct smtpd_conf;
@@ -17,6 +18,8 @@ struct smtpd_gen;
 struct smtpd_access {
 	bool auth;			/* AUTH is spoken */
 	bool auth_required;		/* ... and comes before MAIL */
+	struct smtpd_domains *domains;	/* whose mail is taken from anyone */
+	struct ga_str postmaster, postmaster_domain;	/* where <postmaster> goes */
 	struct smtpd_users *users;	/* NULL: the file cannot be read now */
 };
 

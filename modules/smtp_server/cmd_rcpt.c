@@ -1,9 +1,9 @@
 /*
  * cmd_rcpt.c - RCPT TO: each recipient is decided by itself.
  *
- * Called by command.c.  A client in relay_from may send to anyone; everybody else
- * only to <postmaster>, which is ours (RFC 5321 4.5.1), and to what a module
- * accepts.
+ * Called by command.c.  A client in relay_from, or one that has logged in, may send to
+ * anyone; everybody else only to relay_domains, to <postmaster>, which goes to
+ * postmaster_address, and to what a module accepts.
  */
 #include <string.h>
 
@@ -71,7 +71,15 @@ answered(struct smtpd_session *s, enum ga_verdict v)
 	smtpd_say(s, "250 2.1.5 Recipient OK");
 }
 
-/* ours: <postmaster> without a domain. */
+/* <postmaster>, alone or at our own name (RFC 5321 4.5.1). */
+static bool
+is_postmaster(struct ga_str local, struct ga_str domain)
+{
+	return ga_str_caseeq(local, GA_STR("postmaster")) &&
+	    (domain.n == 0 || ga_str_caseeq(domain, ga_str_c(ga_hostname())));
+}
+
+/* ours: anybody may send to it. */
 static bool
 take_path(struct smtpd_session *s, struct ga_str arg, struct ga_rcpt *r, bool *ours,
     struct ga_str *rest)
@@ -98,17 +106,18 @@ take_path(struct smtpd_session *s, struct ga_str arg, struct ga_rcpt *r, bool *o
 		smtpd_say(s, "553 5.6.7 Recipient address is not ASCII, and SMTPUTF8 was not said");
 		return false;
 	}
-	*ours = domain.n == 0 && ga_str_caseeq(local, GA_STR("postmaster"));
+	*ours = is_postmaster(local, domain);
 	if (*ours) {
-		domain = ga_str_c(ga_hostname());
-		to = ga_fmt(s->txn->pool, "postmaster@%s", ga_hostname());
+		domain = s->gen->access.postmaster_domain;
+		to = s->gen->access.postmaster;
 	}
 	if (domain.n == 0 || !ga_mail_domain(domain, room, sizeof room, &domain)) {
 		smtpd_say(s, "501 5.1.3 Recipient address has no valid domain");
 		return false;
 	}
-	r->to = *ours ? to : ga_dup(s->txn->pool, to);
+	r->to = ga_dup(s->txn->pool, to);
 	r->domain = ga_dup(s->txn->pool, domain);
+	*ours = *ours || smtpd_domains_match(s->gen->access.domains, r->domain);
 	return true;
 }
 

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "headers.h"
 #include "params.h"
 
 /* --- our Received field --- */
@@ -37,8 +38,8 @@ protocol(const struct smtpd_session *s)
 	return s->esmtp ? names[utf8][s->tls][s->user.n > 0] : GA_STR("SMTP");
 }
 
-struct ga_str
-smtpd_trace(struct smtpd_session *s)
+static struct ga_str
+received(struct smtpd_session *s)
 {
 	struct ga_txn *t = s->txn;
 
@@ -54,6 +55,21 @@ smtpd_trace(struct smtpd_session *s)
 		.only_rcpt = t->nrcpts == 1 ? t->rcpts[0].to : (struct ga_str){ NULL, 0 },
 		.date = today(s->w),
 	});
+}
+
+struct ga_str
+smtpd_trace(struct smtpd_session *s)
+{
+	struct ga_txn *t = s->txn;
+	struct ga_str field = received(s), missing;
+
+	if (!s->gen->conf->add_missing_headers)
+		return field;
+	missing = smtpd_header_missing(t->pool,
+	    smtpd_header_look(t->body, s->scan.in_header ? UINT64_MAX : s->scan.header_size),
+	    today(s->w), ga_hostname(), t->id, ga_wall_ms());
+	return missing.n == 0 ? field : ga_fmt(t->pool, "%.*s%.*s", (int)field.n, field.p,
+	    (int)missing.n, missing.p);
 }
 
 /* --- replies --- */

@@ -24,6 +24,12 @@ enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 	    "offer STARTTLS when there is a certificate")			\
 	X(list, relay_from, "127.0.0.0/8, [::1]", "is=cidr", "smtp_service",	\
 	    "clients that may send to any recipient")				\
+	X(list, relay_domains, "", "", "smtp_service",				\
+	    "recipient domains that mail is taken for from anyone: names, *.names, [*.]names") \
+	X(string, postmaster_address, "", "", "smtp_service",			\
+	    "where mail for <postmaster> goes, which anyone may send; default: postmaster at our hostname") \
+	X(flag, add_missing_headers, "no", "", "smtp_service",			\
+	    "add Date and Message-ID to messages that have none (submission)")	\
 	X(choice, smtp_auth, "off", "oneof=off|optional|required", "smtp_service", \
 	    "AUTH: not spoken, offered, or needed before MAIL: 530 5.7.0")	\
 	X(flag, require_auth, "no", "", "smtp_service",				\

@@ -287,7 +287,8 @@ void smtpd_upload_drop(struct smtpd_session *);
 void smtpd_message_complete(struct smtpd_session *);
 /* Why the message is refused, as a reply. */
 void smtpd_say_refusal(struct smtpd_session *);
-/* Our Received field for the message, whose id is drawn if it has none. */
+/* Our Received field for the message, whose id is drawn if it has none, and below it the
+ * fields that the message lacks, where the service adds them. */
 struct ga_str smtpd_trace(struct smtpd_session *);
 
 #endif

@@ -35,6 +35,9 @@ smtpd_upload_wanted(const struct smtpd_session *s)
 {
 	if (s->upload != NULL)
 		return s->txn->body->size >= SMTPD_PIECE;
+	/* what the header lacks goes to its top, so it has to be known */
+	if (s->gen->conf->add_missing_headers && s->scan.in_header)
+		return false;
 	return s->w->spool != NULL && !s->gen->content_hooks && !s->txn->discard &&
 	    s->txn->body->size >= SMTPD_PIECE;
 }

@@ -101,3 +101,56 @@ def test_a_service_may_have_tls_alone_and_needs_some_address(greenarrow, certifi
         done = server.run("greenarrow_config", "validate")
         assert done.returncode == (1 if message else 0) and message in done.stderr
     server.start()
+
+
+# Domains that are ours, postmaster, fields that submission adds.
+
+STRANGER = "relay_from 192.0.2.1"
+
+
+def rcpt(server, address):
+    with server.client() as client:
+        client.ehlo()
+        assert client.cmd("MAIL FROM:<a@elsewhere.example>").code == 250
+        return client.cmd(f"RCPT TO:<{address}>").code
+
+
+def test_mail_for_relay_domains_is_taken_from_anyone(greenarrow, sink):
+    server = greenarrow(route=sink, service=f"{STRANGER}\nrelay_domains receiver.example, *.below.example")
+    assert rcpt(server, "b@receiver.example") == 250
+    assert rcpt(server, "b@x.below.example") == 250
+    for address in ("b@below.example", "b@other.example", "b@x.receiver.example", "b@receiver.example.other.example", "b%other.example@other.example",
+                    "@receiver.example:b@other.example", '"b@receiver.example"@other.example', "receiver.example!b@other.example"):
+        assert rcpt(server, address) == 550, address
+    server.submit(recipients=["b@receiver.example"])
+    sink.wait_messages(1)
+    done = greenarrow(start=False, service="relay_domains receiver.example, *").run("greenarrow_config", "validate")
+    assert done.returncode == 1 and "relay_domains *: not a domain" in done.stderr
+
+
+def test_postmaster_lives_where_the_service_says(greenarrow, sink):
+    server = greenarrow(route=sink, service=f"{STRANGER}\npostmaster_address hans@office.example")
+    for address in ("postmaster", "PostMaster", "postmaster@mail.test.example"):
+        with server.client() as client:
+            client.ehlo()
+            client.envelope(recipients=[address])
+            assert client.data(corpus.simple()).code == 250
+    assert [message.recipients for message in sink.wait_messages(3)] == [["hans@office.example"]] * 3
+    done = greenarrow(start=False, service="postmaster_address hans").run("greenarrow_config", "validate")
+    assert done.returncode == 1 and "postmaster_address hans: not an address" in done.stderr
+
+
+def test_a_message_without_date_and_id_gets_them_on_services_that_ask_for_it(greenarrow, sink):
+    server = greenarrow(route=sink, service="add_missing_headers yes")
+    server.submit(b"Subject: x\r\n\r\nbody\r\n")
+    head = sink.wait_messages(1)[0].wire.split(b"\r\n\r\n")[0]
+    assert head.count(b"\r\nDate: ") == 1 and head.count(b"\r\nMessage-ID: <") == 1 and head.endswith(b"Subject: x")
+    server.submit(corpus.simple())
+    head = sink.wait_messages(2)[1].wire.split(b"\r\n\r\n")[0]
+    assert head.lower().count(b"\r\nmessage-id: <") == 1
+
+
+@pytest.mark.parametrize("hops, code", [(99, 250), (100, 250), (101, 554)])
+def test_a_loop_is_seen_at_a_hundred_received_fields(greenarrow, sink, hops, code):
+    server = greenarrow(route=sink)
+    assert smtp.submit(server.address, b"Received: from a by b; x\r\n" * hops + b"Subject: x\r\n\r\nbody\r\n").code == code
