@@ -327,7 +327,9 @@ return_whole(const struct job *j)
 	const struct ga_message *m = j->message;
 	struct ga_str ret;
 
-	if (j->report->kind != GA_REPORT_FAILED || (m->flags & GA_MSG_BINARYMIME) != 0)
+	/* what a report cannot hold, or had to be verified TLS all the way (RFC 8689 5) */
+	if (j->report->kind != GA_REPORT_FAILED ||
+	    (m->flags & (GA_MSG_BINARYMIME | GA_MSG_REQUIRETLS)) != 0)
 		return false;
 	if (ga_attr_get(m->attrs, GA_ATTR_RET, &ret) && ga_str_caseeq(ret, GA_STR("HDRS")))
 		return false;

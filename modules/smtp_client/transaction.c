@@ -183,6 +183,9 @@ check_message(struct smtpc_conn *c)
 	if (c->txn.message->flags & GA_MSG_BINARYMIME) {
 		/* RFC 3030 3: never by DATA, which would break it */
 		refuse_all(c, "5.6.3", "the message is binary, which cannot be sent by DATA");
+	} else if (c->txn.message->flags & GA_MSG_REQUIRETLS) {
+		/* RFC 8689 4.2: certificates of receivers are not verified yet */
+		refuse_all(c, "5.7.30", "the sender requires verified TLS, which cannot be had");
 	} else if (needs_utf8(c->txn.message) && !(c->offer.ext & SMTPC_SMTPUTF8)) {
 		snprintf(text, sizeof text, "the header is UTF-8 and %s does not offer SMTPUTF8", c->mx);
 		refuse_all(c, "5.6.7", text);

@@ -25,11 +25,11 @@ struct command {
 /* Commands that move nothing, since the last message; more count as errors. */
 #define SMTPD_JUNK_MAX 100u
 
-/* By frequency. MAIL: RFC 1870 adds 26, RFC 6152 17, RFC 3461 500, RFC 4954 500, RFC 6531 10
- * octets to its line, RFC 3461 500 to that of RCPT, RFC 6531 9 to that of VRFY. */
+/* By frequency. MAIL: RFC 1870 adds 26, RFC 6152 17, RFC 3461 500, RFC 4954 500, RFC 6531 10,
+ * RFC 8689 11 octets to its line, RFC 3461 500 to that of RCPT, RFC 6531 9 to that of VRFY. */
 static const struct command commands[] = {
 	{ GA_STR("RCPT"), smtpd_cmd_rcpt, SMTPD_LINE + 500, false },
-	{ GA_STR("MAIL"), smtpd_cmd_mail, SMTPD_LINE + 26 + 17 + 500 + 500 + 10, false },
+	{ GA_STR("MAIL"), smtpd_cmd_mail, SMTPD_LINE + 26 + 17 + 500 + 500 + 10 + 11, false },
 	{ GA_STR("DATA"), smtpd_cmd_data, SMTPD_LINE, false },
 	{ GA_STR("BDAT"), smtpd_cmd_bdat, SMTPD_LINE, false },
 	{ GA_STR("EHLO"), smtpd_cmd_ehlo, SMTPD_LINE, true },

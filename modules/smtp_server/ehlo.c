@@ -47,6 +47,8 @@ smtpd_say_ehlo(struct smtpd_session *s, struct ga_str common)
 
 	put(&e, (struct ga_str){ common.p, first });
 	put_auth(&e, s);
+	if (s->tls)
+		put(&e, GA_STR("250-REQUIRETLS\r\n"));
 	put(&e, (struct ga_str){ common.p + first, common.n - first });
 	smtpd_say_str(s, (struct ga_str){ e.text, e.n });
 }

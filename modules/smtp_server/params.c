@@ -33,6 +33,16 @@ param_smtputf8(const struct smtpd_session *s, struct smtpd_params *p, struct ga_
 	return value.n == 0 ? SMTPD_PARAM_OK : SMTPD_PARAM_WRONG;
 }
 
+/* RFC 8689 3 (4): only inside TLS; there alone it was offered. */
+static struct ga_str
+param_requiretls(const struct smtpd_session *s, struct smtpd_params *p, struct ga_str value)
+{
+	if (!s->tls)
+		return GA_STR("530 5.7.0 REQUIRETLS needs TLS: say STARTTLS first\r\n");
+	p->flags |= GA_MSG_REQUIRETLS;
+	return value.n == 0 ? SMTPD_PARAM_OK : SMTPD_PARAM_WRONG;
+}
+
 struct known {
 	struct ga_str key;
 	smtpd_param_fn *take;
@@ -45,6 +55,7 @@ static const struct known of_mail[] = {
 	{ GA_STR("ENVID"), smtpd_param_envid },
 	{ GA_STR("AUTH"), smtpd_param_auth },
 	{ GA_STR("SMTPUTF8"), param_smtputf8 },
+	{ GA_STR("REQUIRETLS"), param_requiretls },
 };
 
 static const struct known of_rcpt[] = {

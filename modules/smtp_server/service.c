@@ -59,12 +59,15 @@ gen_replies(struct smtpd_gen *g)
 {
 	const char *host = ga_hostname();
 	unsigned long long size = (unsigned long long)g->conf->max_message_size;
+	/* RFC 9422 has six digits for it */
+	long long rcpts = g->conf->max_recipients < 999999 ? g->conf->max_recipients : 999999;
+	struct ga_str base = ga_fmt(g->pool, "250-%s\r\n250-" EHLO_BASE "250-LIMITS RCPTMAX=%lld\r\n", host,
+	    rcpts);
 
 	g->greeting = ga_fmt(g->pool, "220 %s ESMTP GreenArrow\r\n", host);
 	g->helo = ga_fmt(g->pool, "250 %s\r\n", host);
-	g->ehlo_tls = ga_fmt(g->pool, "250-%s\r\n250-" EHLO_BASE "250-STARTTLS\r\n250 SIZE %llu\r\n",
-	    host, size);
-	g->ehlo = ga_fmt(g->pool, "250-%s\r\n250-" EHLO_BASE "250 SIZE %llu\r\n", host, size);
+	g->ehlo_tls = ga_fmt(g->pool, "%.*s250-STARTTLS\r\n250 SIZE %llu\r\n", (int)base.n, base.p, size);
+	g->ehlo = ga_fmt(g->pool, "%.*s250 SIZE %llu\r\n", (int)base.n, base.p, size);
 }
 
 static bool

@@ -59,7 +59,7 @@ enum ga_msg_flag {
 	GA_MSG_BODY_8BITMIME = 2,	/* declared BODY=8BITMIME */
 	GA_MSG_BINARYMIME = 4,
 	GA_MSG_SMTPUTF8 = 8,		/* declared SMTPUTF8 */
-	GA_MSG_REQUIRETLS = 16,
+	GA_MSG_REQUIRETLS = 16,		/* declared REQUIRETLS (RFC 8689) */
 	GA_MSG_BOUNCE = 32,		/* generated here: queue state "bounce" */
 	GA_MSG_LONG_LINES = 64,		/* a line over 998 octets */
 	GA_MSG_NO_FSYNC = 128,		/* taken with queue_fsync no */

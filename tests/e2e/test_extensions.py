@@ -1,4 +1,4 @@
-"""Extensions that say something about a message: DSN (RFC 3461), SMTPUTF8 (RFC 6531). Asked for by clients that others wrote where they can, and followed to the sink."""
+"""Extensions that say something about a message: DSN (RFC 3461), SMTPUTF8 (RFC 6531), REQUIRETLS (RFC 8689); and LIMITS (RFC 9422). Asked for by clients that others wrote where they can, and followed to the sink."""
 
 import email.message
 import email.policy
@@ -225,3 +225,39 @@ def test_a_host_whose_transcript_is_utf8_gets_only_replies_in_ascii(greenarrow, 
         client.ehlo()
         for line in (f"MAIL FROM:<{SENDER}>", f"MAIL FROM:<{SENDER}> SMTPUTF8", f"RCPT TO:<{RECIPIENT}>", f"VRFY {SENDER} SMTPUTF8", "RCPT TO:<ü"):
             assert max(client.cmd(line).raw) < 128
+
+
+# REQUIRETLS, LIMITS.
+
+def test_requiretls_is_offered_and_taken_inside_tls_alone(greenarrow, sink, certificate):
+    server = greenarrow(route=sink, service=f"tls_certificate_files {certificate[0]}, {certificate[1]}")
+    with server.client() as client:
+        client.ehlo()
+        assert "REQUIRETLS" not in client.extensions
+        reply = client.cmd("MAIL FROM:<a@sender.example> REQUIRETLS")
+        assert (reply.code, reply.enhanced) == (530, "5.7.0")
+        client.starttls()
+        client.ehlo()
+        assert "REQUIRETLS" in client.extensions
+        client.envelope(parameters="REQUIRETLS")
+        assert client.data(corpus.simple()).code == 250
+    server.wait_queue(failure_total=1)
+    assert not sink.attempts, "sent though TLS was not verified"
+
+
+def test_a_message_that_required_tls_is_not_returned_in_clear(greenarrow, sink, certificate):
+    server = greenarrow(route=sink, bounce=True, service=f"tls_certificate_files {certificate[0]}, {certificate[1]}")
+    server.submit(corpus.simple(body="a secret\r\n"), tls=True, parameters="REQUIRETLS")
+    report, = sink.wait_messages(1)
+    assert report.sender == "" and b"5.7.30" in report.wire and b"a secret" not in report.wire
+
+
+@pytest.mark.parametrize("limit, told", [(None, "1000"), (7, "7"), (1000000, "999999")])
+def test_limits_tells_how_many_recipients_a_message_may_have(greenarrow, sink, limit, told):
+    server = greenarrow(route=sink, service=f"max_recipients {limit}" if limit else "")
+    with server.client() as client:
+        client.ehlo()
+        assert client.extensions["LIMITS"] == f"RCPTMAX={told}"
+        if limit == 7:
+            client.envelope(recipients=[f"u{n}@receiver.example" for n in range(7)])
+            assert client.cmd("RCPT TO:<u8@receiver.example>").code == 452

@@ -442,7 +442,7 @@ test_starttls_forgets_everything(void **state)
 	expect(w, "RCPT TO:<b@example.net>\r\n", "503");
 	expect(w, "MAIL FROM:<a@example.org>\r\n", "503");
 	expect(w, "STARTTLS\r\n", "503");
-	expect(w, HELLO, "250-test\r\n250 SIZE");
+	expect(w, HELLO, "250-test\r\n250-REQUIRETLS\r\n250 SIZE");
 	expect(w, BEGIN, "250");
 	expect(w, TEXT ".\r\n", "250");
 	assert_non_null(memmem(w->messages[0].text.p, w->messages[0].text.n, "with ESMTPS id", 14));
