@@ -14,6 +14,7 @@
  *	result.c	ending tickets: the spool's DONE, hooks, counters
  *	saved.c		connections that wait for another transaction
  *	connections.c	`connections` of the control socket
+ *	walk.c		commands that go from loop to loop
  *	close.c		`close_connection` of the control socket
  *	report.c	names of states, status
  *	stuff.c wire.c	pure: dot-stuffing; replies and commands as text
@@ -165,6 +166,7 @@ struct smtpc_target { uint16_t host, address; };
 struct smtpc_conn {
 	uint32_t magic;			/* SMTPC_CONN_MAGIC */
 	uint32_t refs;			/* the slot, each DONE and each read under way */
+	LIST_ENTRY(smtpc_conn) object;
 	TAILQ_ENTRY(smtpc_conn) all;
 	TAILQ_ENTRY(smtpc_conn) saved, saved_all;
 	struct smtpc_loop *loop;
@@ -229,7 +231,7 @@ struct smtpc_done {
 	struct ga_attrs attrs;		/* of update */
 	struct ga_ticket *ticket;
 	struct smtpc_conn *conn;	/* one reference */
-	struct smtpc_done *next;	/* free list */
+	LIST_ENTRY(smtpc_done) link;	/* those out, or those free */
 };
 
 #define SMTPC_SAVED_BUCKETS 512
@@ -244,7 +246,8 @@ struct smtpc_cursor {
 /* State of one loop (ga_worker_state). */
 struct smtpc_loop {
 	struct ga_worker *worker;
-	struct smtpc_conns all;		/* by id, more or less */
+	LIST_HEAD(, smtpc_conn) objects;	/* every one that has a reference */
+	struct smtpc_conns all;		/* those open, by id, more or less */
 	LIST_HEAD(, smtpc_cursor) cursors;	/* in all */
 	struct smtpc_conns saved_all;	/* oldest first */
 	struct smtpc_conns saved[SMTPC_SAVED_BUCKETS];	/* by group */
@@ -252,7 +255,7 @@ struct smtpc_loop {
 	unsigned undurable;
 	struct smtpc_conn *free_conns;	/* chained by all.tqe_next */
 	unsigned nfree;
-	struct smtpc_done *free_dones;
+	LIST_HEAD(smtpc_dones, smtpc_done) dones, free_dones;
 	char *scratch;			/* SMTPC_SCRATCH octets to read into */
 	bool draining;
 	struct ga_hold *hold;
@@ -296,6 +299,10 @@ const struct ga_transport *smtpc_transport(const struct ga_route *);
 struct smtpc_conn *smtpc_conn_new(struct smtpc_loop *);
 struct smtpc_conn *smtpc_conn_ref(struct smtpc_conn *);
 void smtpc_conn_unref(struct smtpc_conn *);
+/* The loop ends: nothing of it is called any more; */
+void smtpc_conns_stop(struct smtpc_loop *);
+/* all loops and the spool's threads have: what others held is freed. */
+void smtpc_conns_end(struct smtpc_loop *);
 void smtpc_enter(struct smtpc_conn *, enum smtpc_state);
 /* The same, and the command shown goes on: it began then. */
 void smtpc_enter_since(struct smtpc_conn *, enum smtpc_state, uint64_t command_ms);
@@ -415,6 +422,27 @@ void smtpc_unsave(struct smtpc_conn *);
 bool smtpc_fits(const struct ga_route *, void *conn);
 bool smtpc_offer_batch(struct ga_group *, struct ga_batch);
 bool smtpc_close_idle(struct ga_group *, struct ga_worker *);
+
+/* --- walk.c --- */
+typedef void smtpc_post_fn(struct ga_worker *, struct ga_post *);
+/* A command under way.  Embedded in what the command needs; main loop, but for post. */
+struct smtpc_walk {
+	struct ga_post post;
+	struct ga_control_call *call;
+	unsigned at;			/* loop it is on */
+	LIST_ENTRY(smtpc_walk) link;
+	void (*free_)(struct smtpc_walk *);
+};
+/* visit is called on the first loop, */
+void smtpc_walk_begin(struct smtpc_walk *, struct ga_control_call *, smtpc_post_fn *visit,
+    void (*free_)(struct smtpc_walk *));
+/* and from it these: the next loop, or home when there is none; home at once. */
+void smtpc_walk_next(struct smtpc_walk *, smtpc_post_fn *home);
+void smtpc_walk_home(struct smtpc_walk *, smtpc_post_fn *home);
+/* It has been answered. */
+void smtpc_walk_end(struct smtpc_walk *);
+/* All loops have ended. */
+void smtpc_walks_stop(void);
 
 /* --- connections.c --- */
 void smtpc_connections_init(struct ga_inst *);

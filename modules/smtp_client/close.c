@@ -2,10 +2,10 @@
  * close.c - `close_connection` of the control socket: an operator ends one
  * connection, for `greenarrow close_connection`.
  *
- * Asked on the main loop; the request goes from loop to loop until one has a
- * connection of that id.  It is ended after its transaction, by QUIT, so that
- * nothing is lost and nothing is sent twice; or at once, and then what has no
- * result is deferred, as when a connection is lost.
+ * A walk over the loops (walk.c) until one has a connection of that id.  It is
+ * ended after its transaction, by QUIT, so that nothing is lost and nothing is sent
+ * twice; or at once, and then what has no result is deferred, as when a connection
+ * is lost.
  */
 #include "client.h"
 
@@ -17,11 +17,9 @@
 #define WHY "closed by an operator"
 
 struct request {
-	struct ga_post post;
-	struct ga_control_call *call;
+	struct smtpc_walk walk;
 	uint64_t id;
 	bool now;
-	unsigned at;		/* loop it is on */
 	const char *done;	/* what was made of it; NULL: not found */
 };
 
@@ -78,34 +76,38 @@ end_now(struct smtpc_conn *c)
 static void
 answer(struct ga_worker *w, struct ga_post *post)
 {
-	struct request *q = GA_CONTAINER(post, struct request, post);
+	struct request *q = GA_CONTAINER(post, struct request, walk.post);
 	struct json_object *o;
 
 	if (q->done == NULL) {
-		ga_control_error(q->call, "not_found", "no connection %" PRIu64, q->id);
+		ga_control_error(q->walk.call, "not_found", "no connection %" PRIu64, q->id);
 	} else {
 		o = json_object_new_object();
 		json_object_object_add(o, "connection", json_object_new_int64((int64_t)q->id));
 		json_object_object_add(o, "done", json_object_new_string(q->done));
-		ga_control_reply(q->call, o);
+		ga_control_reply(q->walk.call, o);
 	}
-	free(q);
+	smtpc_walk_end(&q->walk);
 }
 
 static void
 look(struct ga_worker *w, struct ga_post *post)
 {
-	struct request *q = GA_CONTAINER(post, struct request, post);
+	struct request *q = GA_CONTAINER(post, struct request, walk.post);
 	struct smtpc_conn *c = find(smtpc_loop(w), q->id);
 
-	if (c != NULL)
-		q->done = q->now ? end_now(c) : end_after_transaction(c);
-	if (c == NULL && ++q->at < ga_worker_count()) {
-		ga_loop_post(ga_worker_get(q->at), &q->post);
-	} else {
-		q->post.fn = answer;
-		ga_loop_post(ga_worker_main(), &q->post);
+	if (c == NULL) {
+		smtpc_walk_next(&q->walk, answer);
+		return;
 	}
+	q->done = q->now ? end_now(c) : end_after_transaction(c);
+	smtpc_walk_home(&q->walk, answer);
+}
+
+static void
+request_free(struct smtpc_walk *walk)
+{
+	free(GA_CONTAINER(walk, struct request, walk));
 }
 
 static void
@@ -120,11 +122,9 @@ ask_close(struct ga_control_call *call, struct json_object *args, void *arg)
 		return;
 	}
 	q = ga_xcalloc(1, sizeof *q);
-	q->call = call;
 	q->id = (uint64_t)json_object_get_int64(id);
 	q->now = json_object_object_get_ex(args, "now", &now) && json_object_get_boolean(now);
-	q->post.fn = look;
-	ga_loop_post(ga_worker_get(0), &q->post);
+	smtpc_walk_begin(&q->walk, call, look, request_free);
 }
 
 void

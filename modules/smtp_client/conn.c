@@ -57,6 +57,7 @@ smtpc_conn_new(struct smtpc_loop *l)
 	c->magic = SMTPC_CONN_MAGIC;
 	c->refs = 1;
 	c->loop = l;
+	LIST_INSERT_HEAD(&l->objects, c, object);
 	return c;
 }
 
@@ -75,6 +76,7 @@ smtpc_conn_unref(struct smtpc_conn *c)
 	if (--c->refs > 0)
 		return;
 	c->magic = 0;
+	LIST_REMOVE(c, object);
 	if (c->route != NULL)
 		ga_route_unref(c->route);
 	c->route = NULL;
@@ -88,6 +90,32 @@ smtpc_conn_unref(struct smtpc_conn *c)
 	ga_timer_free(c->timer);
 	smtpc_out_free(&c->out);
 	free(c);
+}
+
+void
+smtpc_conns_stop(struct smtpc_loop *l)
+{
+	struct smtpc_conn *c;
+
+	LIST_FOREACH(c, &l->objects, object) {
+		ga_timer_free(c->timer);
+		c->timer = NULL;
+	}
+}
+
+void
+smtpc_conns_end(struct smtpc_loop *l)
+{
+	struct smtpc_conn *c;
+
+	while ((c = LIST_FIRST(&l->objects)) != NULL) {
+		if (c->txn.loading && c->txn.read.message != NULL)
+			ga_message_unref(c->txn.read.message);
+		if (c->txn.body.reading && c->txn.body.read.piece != NULL)
+			ga_body_unref(c->txn.body.read.piece);
+		c->refs = 1;
+		smtpc_conn_unref(c);
+	}
 }
 
 /* --- states, time --- */

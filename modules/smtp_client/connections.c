@@ -2,11 +2,10 @@
  * connections.c - `connections` of the control socket: every open connection, for
  * `greenarrow remote_connections`.
  *
- * Asked on the main loop.  Connections belong to their loops, so the request
- * travels: each loop copies those of its connections that the filters take into
- * rows, SLICE a turn and no JSON there, so that delivery goes on; the last one
- * posts back, and the main loop writes the answer in parts of PART rows, one a
- * turn, ordered by id.  Between two slices a cursor keeps the place; who closes a
+ * A walk over the loops (walk.c): each copies those of its connections that the
+ * filters take into rows, SLICE a turn and no JSON there, so that delivery goes
+ * on; then the main loop writes the answer in parts of PART rows, one a turn,
+ * ordered by id.  Between two slices a cursor keeps the place; who closes a
  * connection moves the cursors that stand on it.
  *
  * Arguments, all optional: remote_ip, local_ip (with a port: exactly that one),
@@ -47,12 +46,10 @@ struct row {
 };
 
 struct request {
-	struct ga_post post;
-	struct ga_control_call *call;
+	struct smtpc_walk walk;
 	struct ga_timer *pause;	/* the client reads slowly */
 	struct filter filter;
-	unsigned at;		/* loop it is on, */
-	bool begun;		/* with the cursor in place */
+	bool begun;		/* on this loop; the cursor is in place */
 	struct smtpc_cursor cursor;
 	struct ga_pool *pool;	/* of the rows; goes where the request goes */
 	struct row *rows, **order;
@@ -142,7 +139,7 @@ static void sort_rows(struct ga_worker *, struct ga_post *);
 static void
 visit_loop(struct ga_worker *w, struct ga_post *post)
 {
-	struct request *q = GA_CONTAINER(post, struct request, post);
+	struct request *q = GA_CONTAINER(post, struct request, walk.post);
 	struct smtpc_loop *l = smtpc_loop(w);
 	uint64_t now = ga_now_ms(w);
 	struct smtpc_conn *c = q->begun ? q->cursor.next : TAILQ_FIRST(&l->all);
@@ -156,12 +153,9 @@ visit_loop(struct ga_worker *w, struct ga_post *post)
 	if (q->begun) {
 		q->cursor.next = c;
 		LIST_INSERT_HEAD(&l->cursors, &q->cursor, link);
-		ga_loop_post(w, &q->post);
-	} else if (++q->at < ga_worker_count()) {
-		ga_loop_post(ga_worker_get(q->at), &q->post);
+		ga_loop_post(w, &q->walk.post);
 	} else {
-		q->post.fn = sort_rows;
-		ga_loop_post(ga_worker_main(), &q->post);
+		smtpc_walk_next(&q->walk, sort_rows);
 	}
 }
 
@@ -246,7 +240,7 @@ by_id(const void *a, const void *b)
 static void
 sort_rows(struct ga_worker *w, struct ga_post *post)
 {
-	struct request *q = GA_CONTAINER(post, struct request, post);
+	struct request *q = GA_CONTAINER(post, struct request, walk.post);
 	size_t k = 0;
 
 	q->order = ga_xcalloc(q->n > 0 ? q->n : 1, sizeof *q->order);
@@ -254,8 +248,19 @@ sort_rows(struct ga_worker *w, struct ga_post *post)
 		q->order[k++] = r;
 	q->busy = q->n - q->saved;
 	qsort(q->order, q->n, sizeof *q->order, by_id);
-	q->post.fn = write_part;
+	q->walk.post.fn = write_part;
 	write_part(w, post);
+}
+
+static void
+request_free(struct smtpc_walk *walk)
+{
+	struct request *q = GA_CONTAINER(walk, struct request, walk);
+
+	ga_timer_free(q->pause);
+	ga_pool_free(q->pool);
+	free(q->order);
+	free(q);
 }
 
 static void
@@ -265,11 +270,8 @@ request_end(struct request *q)
 
 	put_int(o, "connections_saved_for_reuse", q->saved);
 	put_int(o, "connections_delivery_in_progress", q->busy);
-	ga_control_reply(q->call, o);
-	ga_timer_free(q->pause);
-	ga_pool_free(q->pool);
-	free(q->order);
-	free(q);
+	ga_control_reply(q->walk.call, o);
+	smtpc_walk_end(&q->walk);
 }
 
 static void
@@ -277,16 +279,16 @@ pause_over(struct ga_inst *inst, struct ga_worker *w, void *arg)
 {
 	struct request *q = arg;
 
-	write_part(w, &q->post);
+	write_part(w, &q->walk.post);
 }
 
 static void
 write_part(struct ga_worker *w, struct ga_post *post)
 {
-	struct request *q = GA_CONTAINER(post, struct request, post);
+	struct request *q = GA_CONTAINER(post, struct request, walk.post);
 	struct json_object *part, *list;
 
-	if (q->sent == q->n || ga_control_gone(q->call)) {
+	if (q->sent == q->n || ga_control_gone(q->walk.call)) {
 		request_end(q);
 		return;
 	}
@@ -295,8 +297,8 @@ write_part(struct ga_worker *w, struct ga_post *post)
 	for (size_t i = 0; i < PART && q->sent < q->n; i++)
 		json_object_array_add(list, row_json(q->order[q->sent++]));
 	json_object_object_add(part, "remote_connections", list);
-	if (ga_control_part(q->call, part)) {
-		ga_loop_post(w, &q->post);
+	if (ga_control_part(q->walk.call, part)) {
+		ga_loop_post(w, &q->walk.post);
 		return;
 	}
 	if (q->pause == NULL)
@@ -353,10 +355,8 @@ ask_connections(struct ga_control_call *call, struct json_object *args, void *ar
 		free(q);
 		return;
 	}
-	q->call = call;
 	q->pool = ga_pool_new(0);
-	q->post.fn = visit_loop;
-	ga_loop_post(ga_worker_get(0), &q->post);
+	smtpc_walk_begin(&q->walk, call, visit_loop, request_free);
 }
 
 void

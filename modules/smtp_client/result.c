@@ -117,11 +117,11 @@ tell_attempt(struct smtpc_conn *c, struct ga_message *m, const struct ga_ticket 
 static struct smtpc_done *
 done_new(struct smtpc_loop *l)
 {
-	struct smtpc_done *d = l->free_dones;
+	struct smtpc_done *d = LIST_FIRST(&l->free_dones);
 
 	if (d == NULL)
 		return ga_xcalloc(1, sizeof *d);
-	l->free_dones = d->next;
+	LIST_REMOVE(d, link);
 	return d;
 }
 
@@ -137,8 +137,8 @@ recorded(struct smtpc_done *d, int error)
 		    (unsigned long long)d->ticket->envelope_id, strerror(error));
 	d->ticket->recorded = error == 0;
 	ga_ticket_end(d->ticket);
-	d->next = l->free_dones;
-	l->free_dones = d;
+	LIST_REMOVE(d, link);
+	LIST_INSERT_HEAD(&l->free_dones, d, link);
 	l->undurable--;
 	if (--c->undurable == 0)
 		smtpc_txn_release(c);
@@ -186,6 +186,7 @@ record(struct smtpc_conn *c, struct ga_ticket *t)
 	*d = (struct smtpc_done){ .ticket = t, .conn = smtpc_conn_ref(c),
 		.done = { .end = { t->seq, t->envelope, GA_RESULT_SUCCESS }, .cb = done_recorded,
 		    .arg = d } };
+	LIST_INSERT_HEAD(&c->loop->dones, d, link);
 	c->undurable++;
 	c->loop->undurable++;
 	if (t->relayed)

@@ -73,6 +73,9 @@ client_start(struct ga_inst *inst, struct ga_worker *w)
 	__atomic_store_n(&smtpc.throttle, throttle, __ATOMIC_RELAXED);
 	l->worker = w;
 	TAILQ_INIT(&l->all);
+	LIST_INIT(&l->objects);
+	LIST_INIT(&l->dones);
+	LIST_INIT(&l->free_dones);
 	LIST_INIT(&l->cursors);
 	smtpc_saved_init(l);
 	l->scratch = ga_xmalloc(SMTPC_SCRATCH);
@@ -142,10 +145,20 @@ client_drain(struct ga_inst *inst, struct ga_worker *w, uint64_t until_ms)
 }
 
 static void
+free_dones(struct smtpc_dones *list)
+{
+	struct smtpc_done *d;
+
+	while ((d = LIST_FIRST(list)) != NULL) {
+		LIST_REMOVE(d, link);
+		free(d);
+	}
+}
+
+static void
 free_kept(struct smtpc_loop *l)
 {
 	struct smtpc_conn *c;
-	struct smtpc_done *d;
 
 	while ((c = l->free_conns) != NULL) {
 		l->free_conns = TAILQ_NEXT(c, all);
@@ -153,10 +166,7 @@ free_kept(struct smtpc_loop *l)
 		smtpc_out_free(&c->out);
 		free(c);
 	}
-	while ((d = l->free_dones) != NULL) {
-		l->free_dones = d->next;
-		free(d);
-	}
+	free_dones(&l->free_dones);
 	l->nfree = 0;
 	free(l->scratch);
 	l->scratch = NULL;
@@ -177,6 +187,22 @@ client_stop(struct ga_inst *inst, struct ga_worker *w)
 	ga_timer_free(l->drain_timer);
 	l->drain_timer = NULL;
 	free_kept(l);
+	smtpc_conns_stop(l);
+}
+
+/* All loops have ended: a post or the spool may have had a connection until then. */
+static void
+client_fini(struct ga_inst *inst)
+{
+	smtpc_walks_stop();
+	for (unsigned i = 0; i < ga_worker_count(); i++) {
+		struct smtpc_loop *l = ga_worker_state(inst, ga_worker_get(i));
+
+		if (l->worker == NULL)
+			continue;
+		free_dones(&l->dones);
+		smtpc_conns_end(l);
+	}
 }
 
 #define GA_CF_SELF_ struct smtpc_conf
@@ -190,4 +216,5 @@ GA_MODULE(smtp_client, "1.0.0", "", GA_NO_HOOKS, SMTPC_DIRECTIVES,
     .init = client_init,
     .start = client_start,
     .drain = client_drain,
-    .stop = client_stop);
+    .stop = client_stop,
+    .fini = client_fini);

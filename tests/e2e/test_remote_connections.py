@@ -412,3 +412,33 @@ def test_9000_connections_are_listed_in_half_a_second_and_hold_up_no_delivery(gr
         server.exit_checked = True
     finally:
         holder.stop()
+
+
+def test_a_stop_in_the_middle_of_listings_is_clean(greenarrow, sinks):
+    """Listings and closings are under way between the loops when they end."""
+    sink = sinks({"EOD": Silence()})
+    server = greenarrow(route=sink, general="stop_timeout 1s", workers=4, retry="retry_schedule 1h", everywhere="reuse_connections yes")
+    for _ in range(4):
+        server.submit(recipients=[f"a@d{number}.example" for number in range(40)])
+        wait_connections(server, lambda found: len(found) >= 40)
+        ended = threading.Event()
+
+        def keep_asking(server=server, ended=ended):
+            while not ended.is_set():
+                try:
+                    server_list(server)
+                    server.control("close_connection", id=1 << 40)
+                except (OSError, AssertionError):
+                    pass
+
+        threads = [threading.Thread(target=keep_asking) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(0.2)
+            server.stop()
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+        server.start()

@@ -632,6 +632,7 @@ fake_end(void)
 	must(atomic_load(&smtpc.connections) == 0 && atomic_load(&smtpc.saved) == 0 &&
 	    atomic_load(&smtpc.connecting) == 0, "a gauge is not back at zero");
 	smtp_client_LTX_ga_module.stop(NULL, &worker);
+	smtp_client_LTX_ga_module.fini(NULL);
 	must(timers == NULL, "a timer is left");
 	if (fake.spooled != NULL)
 		ga_body_unref(fake.spooled);

@@ -956,6 +956,28 @@ test_a_message_that_is_held_or_not_taken_is_being_sent(void **state)
 	shown("sending", "sending message (waiting)", 100);
 }
 
+static void walk_free(struct smtpc_walk *walk) { free(walk); }
+
+static void
+nothing_more(struct ga_worker *w, struct ga_post *post)
+{
+}
+
+static void
+test_a_command_under_way_when_the_loops_end_is_answered_and_freed(void **state)
+{
+	struct ga_control_call *call = (struct ga_control_call *)(uintptr_t)0x10;
+	struct smtpc_walk *walk = ga_xcalloc(1, sizeof *walk);
+
+	fake.answers = 0;
+	smtpc_walk_begin(walk, call, nothing_more, walk_free);
+	fake_run();
+	assert_int_equal(fake.answers, 0);
+	smtpc_walks_stop();
+	assert_int_equal(fake.answers, 1);
+	assert_string_equal(fake.answer, "greenarrowd stops");
+}
+
 /* A connection that only is in the list. */
 static struct smtpc_conn *
 listed(uint64_t id, struct ga_route *r)
@@ -1204,6 +1226,7 @@ main(void)
 		TEST(test_the_handshake_is_shown_as_a_part_of_starttls),
 		TEST(test_a_message_that_a_module_edits_is_being_read),
 		TEST(test_a_message_that_is_held_or_not_taken_is_being_sent),
+		TEST(test_a_command_under_way_when_the_loops_end_is_answered_and_freed),
 		TEST(test_a_long_list_keeps_its_place_while_connections_go),
 		TEST(test_a_saved_connection_that_an_operator_closes_says_quit),
 		TEST(test_a_transaction_ends_before_an_operator_s_quit_and_no_other_begins),
