@@ -82,6 +82,16 @@ say_refused(struct smtpd_session *s)
 		smtpd_say_refusal(s);
 }
 
+/* The transaction, if there is one: a message is refused once. */
+static void
+fail(struct smtpd_session *s)
+{
+	if (s->txn == NULL || s->bdat.failed)
+		return;
+	s->bdat.failed = true;
+	atomic_fetch_add(&s->gen->service->count.messages_refused, 1);
+}
+
 static void
 chunk_over(struct smtpd_session *s)
 {
@@ -92,7 +102,7 @@ chunk_over(struct smtpd_session *s)
 		return;
 	}
 	if (b->fault.n > 0 || no_room(s)) {
-		b->failed = s->txn != NULL;
+		fail(s);
 		say_refused(s);
 	} else if (smtpd_in_time(s)) {
 		smtpd_sayf(s, "250 2.0.0 %llu octets received", (unsigned long long)b->size);

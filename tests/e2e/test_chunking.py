@@ -1,6 +1,7 @@
 """Messages in chunks (RFC 3030): they arrive as they were sent, whatever the chunks; a chunk is never read as commands, and nothing grows with their number."""
 
 import pathlib
+import re
 import time
 
 import pytest
@@ -17,15 +18,18 @@ def resident(server):
     return int(status.split("VmRSS:")[1].split()[0])
 
 
-def begin(client, parameters=""):
+def begin(client, parameters="", tls=False):
     assert client.ehlo().code == 250
+    if tls:
+        client.starttls()
+        client.ehlo()
     client.envelope(parameters=parameters)
 
 
-def converse(server, octets, parameters=""):
+def converse(server, octets, tls=False):
     """An envelope, OCTETS and QUIT in one write; the replies behind the envelope's until the end."""
     with server.client() as client:
-        begin(client, parameters)
+        begin(client, tls=tls)
         replies = []
         try:
             client.send(octets + b"QUIT\r\n")
@@ -61,6 +65,21 @@ def test_a_message_in_chunks_arrives_octet_for_octet(greenarrow, sink, size):
         arrivals.assert_same(found[0].wire, message.wire)
 
 
+def test_mail_that_exim_hands_over_in_chunks_arrives(greenarrow, sink, receivers):
+    """Exim says BDAT wherever it is offered, its fields and all behind the first one."""
+    server = greenarrow(route=sink)
+    exim = receivers["exim"]
+    exim.send_onward_to(server.address)
+    messages = [one for one in corpus.samples() if one.longest_line < 998]
+    assert len(messages) >= 8
+    for message in messages:
+        assert smtp.submit((exim.host, exim.port), message.wire, recipients=["b@onward.example"]).code == 250
+    for message in sink.wait_messages(len(messages), timeout=60):
+        assert arrivals.is_our_received(message.wire.split(b"\r\nReceived:")[0]), "our field is not on top"
+        assert any(message.wire.endswith(one.wire) for one in messages)
+    assert len(re.findall(r"=> b@onward\.example .* K ", exim.main_log)) == len(messages), "not by BDAT"
+
+
 def test_a_message_of_twenty_megabytes_comes_in_chunks(greenarrow, sink):
     server = greenarrow(route=sink)
     wire = corpus.big_sample(20_000_000).wire
@@ -85,14 +104,14 @@ def test_a_last_line_without_its_end_is_ended_when_it_goes_by_data(greenarrow, s
 
 # What is in a chunk is text.
 
-@pytest.mark.parametrize("size", [0, 1, 3])
-def test_no_false_end_of_data_within_chunks_is_honoured_or_passed_on(greenarrow, sink, size):
+@pytest.mark.parametrize("size, tls", [(0, False), (1, False), (3, False), (0, True), (1, True)])
+def test_no_false_end_of_data_within_chunks_is_honoured_or_passed_on(greenarrow, sink, certificate, size, tls):
     """The matrix of test_smuggling.py, and the true end of data as well, which is text in a chunk."""
-    server = greenarrow(route=sink, service="max_errors 1000")
+    server = greenarrow(route=sink, service=f"max_errors 1000\ntls_certificate_files {certificate[0]}, {certificate[1]}")
     taken = 0
     for name, sequence in {**FALSE_ENDS, **STRAYS, "CRLF.CRLF": b"\r\n.\r\n"}.items():
         wire = b"Subject: outer\r\n\r\nbefore" + sequence + SECOND
-        replies = converse(server, b"".join(smtp.in_chunks(wire, size)))
+        replies = converse(server, b"".join(smtp.in_chunks(wire, size)), tls)
         assert [reply.code for reply in replies[:-2]] == [250] * (len(replies) - 2) and replies[-1].code == 221, f"{name}: {replies}"
         if name in CLEAN or name == "CRLF.CRLF":
             assert replies[-2].code == 250, f"{name}: {replies[-2]}"

@@ -24,6 +24,11 @@ static const struct fuzz_input inputs[] = {
 	    "RCPT TO:<b@example.net>\r\nBDAT 0\r\nBDAT 12 LAST\r\na: b\r\n\r\n\0\r\n.DATA\r\n"),
 	FUZZ_INPUT("EHLO c\r\nMAIL FROM:<>\r\nBDAT 3\r\nxyzRCPT TO:<b@example.net>\r\nRSET\r\nBDAT 6 LAST\r\nRSET\r\n"
 	    "BDAT 18446744073709551615 LAST\r\nNOOP\r\n"),
+	FUZZ_INPUT("EHLO c\r\nMAIL FROM:<\xc3\xbc@b\xc3\xbc.example> SMTPUTF8 RET=HDRS ENVID=a+2Bb\r\nVRFY \xc3\xbc SMTPUTF8\r\n"
+	    "RCPT TO:<\xc3\xbc@x.example> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\xc3\xbc@x\r\nRCPT TO:<b@x.example> NOTIFY=NEVER "
+	    "ORCPT=rfc822;a+3D\r\nBDAT 8 LAST\r\na: b\r\n\r\n"),
+	FUZZ_INPUT("EHLO c\r\nSTARTTLS\r\nEHLO c\r\nMAIL FROM:<> REQUIRETLS BODY=BINARYMIME\r\nRCPT TO:<b@example.net>\r\n"
+	    "BDAT 5\r\na: b\rBDAT 6 LAST\r\n\n\r\n\0\n\r"),
 	FUZZ_INPUT(BEGIN "Received: a\r\nReceived: b\r\nReceived: c\r\n\r\n.\r\nGET / HTTP/1.0\r\n"),
 };
 

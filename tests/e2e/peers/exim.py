@@ -1,4 +1,5 @@
-"""Debian's Exim as a receiver: accepts any recipient, delivers with appendfile into one Maildir.
+"""Debian's Exim as a receiver: accepts any recipient, delivers with appendfile into one Maildir; or passes mail for
+onward.example on to a host, as a client that others wrote.
 
 It runs wholly as the user Debian-exim (deliver_drop_privilege), since the unpacked program is not set-uid.
 """
@@ -35,11 +36,22 @@ accept_all:
   accept
 
 begin routers
+onward:
+  driver = manualroute
+  domains = onward.example
+  route_data = ${{readfile{{/etc/exim4/next_hop}}{{}}}}
+  self = send
+  transport = onward
+
 everything:
   driver = accept
   transport = box
 
 begin transports
+onward:
+  driver = smtp
+  hosts_avoid_tls = *
+
 box:
   driver = appendfile
   directory = /mail/box
@@ -71,6 +83,13 @@ class Exim(Peer):
         for folder in ("/mail", "/var/spool/exim4", "/var/log/exim4"):
             self.jail.fresh(folder, EXIM)
         self.jail.path("/run").chmod(0o777)
+
+    def send_onward_to(self, address):
+        self.jail.write("/etc/exim4/next_hop", f"{address[0]}::{address[1]}")
+
+    @property
+    def main_log(self):
+        return self.jail.path("/var/log/exim4/mainlog").read_text(errors="replace")
 
     def start(self, log):
         return self.jail.popen("/usr/sbin/exim4", "-bdf", stdout=log, stderr=log)
