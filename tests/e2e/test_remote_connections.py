@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from gatest import bench, corpus, daemon, ports
-from gatest.badsink import BlackHole, Body, Default, Delay, Silence
+from gatest import bench, corpus, daemon, need, ports
+from gatest.badsink import BlackHole, Body, Default, Delay, Each, Silence
 
 FIELDS = ["id", "state", "start_time", "local_ip", "local_port", "remote_ip", "remote_port", "deliveries_done", "deliveries_max",
           "conn_expires_remaining", "initial_domain", "most_recent_domain", "mx_hostname", "throttle_group_key", "throttle_group_maxconn",
@@ -112,6 +112,30 @@ def test_starttls_is_shown_from_the_command_to_the_end_of_the_handshake(greenarr
         server = greenarrow(route=sinks(script, certificate=certificate), retry="retry_schedule 1h", everywhere=FAST_END + "smtp_tls_timeout 8s")
         server.submit()
         assert_lasts(server, wait_phase(server, "sending", "STARTTLS"))
+
+
+def test_auth_is_shown_from_the_command_to_its_last_reply(greenarrow, sinks):
+    """LOGIN: the user name is asked for after a second, the password never."""
+    sink = sinks({"other": Each([Delay(1), "334 VXNlcm5hbWU6"], Silence())}, extensions=["AUTH LOGIN"])
+    server = greenarrow(retry="retry_schedule 1h", everywhere=FAST_END + daemon.block(
+        "domain receiver.example", f"smtp_route {sink.address}\ndestination_username someone\ndestination_password x\ndestination_auth_cleartext yes"))
+    server.submit()
+    shown = wait_phase(server, "sending", "AUTH")
+    sink.wait_for(lambda: len(sink.sessions[0].commands) == 3)
+    later, = connections(server)
+    assert later["current_smtp_command"] == "AUTH" and later["current_smtp_command_duration_ms"] >= 900
+    assert_lasts(server, {**shown, **later})
+
+
+def test_smtps_is_shown_until_the_handshake_ends(greenarrow, sinks):
+    need.root()
+    sink = sinks({"connect": Silence()}, host="127.0.0.78", port=465)
+    server = greenarrow(route=sink, retry="retry_schedule 1h", everywhere=FAST_END + "smtp_tls_timeout 8s")
+    server.submit()
+    shown = wait_phase(server, "establishing_smtps", "")
+    assert shown["local_port"] == sink.wait_sessions(1)[0].peer[1]
+    assert_lasts(server, shown)
+    assert [c["id"] for c in connections(server, "--filter-state=establishing_smtps")] == [shown["id"]]
 
 
 def test_a_message_that_is_not_taken_is_being_sent(greenarrow, sinks):

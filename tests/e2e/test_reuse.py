@@ -19,17 +19,17 @@ def saved(server, count=1):
 class Reusing:
     """A daemon that has delivered to one.example and saved the connection; one.example and two.example are one throttle group."""
 
-    def __init__(self, greenarrow, sinks, two="", everywhere="", **sink):
+    def __init__(self, greenarrow, sinks, one="", two="", **sink):
         self.sinks = sinks
         self.sink = sinks(**sink)
-        self.two, self.general = two, everywhere
+        self.one, self.two = one, two
         self.server = greenarrow(ip=GROUP, everywhere=self.everywhere())
         self.server.submit(recipients=["a@one.example"])
         self.sink.wait_messages(1)
         self.first, = saved(self.server)
 
     def everywhere(self, more="", one=None, two=None):
-        return (f"reuse_connections yes\n{TIMES}{self.general}\n{more}\n" + daemon.block("domain one.example", f"smtp_route {(one or self.sink).address}")
+        return (f"reuse_connections yes\n{TIMES}{more}\n" + daemon.block("domain one.example", f"smtp_route {(one or self.sink).address}\n{self.one}")
                 + daemon.block("domain two.example", f"smtp_route {(two or self.sink).address}\n{self.two}"))
 
     def reload(self, **arguments):
@@ -116,6 +116,23 @@ def test_another_mx_name_is_not_shared_though_its_address_is(greenarrow, sinks, 
 def test_another_tls_policy_is_not_shared(reusing, certificate, policy):
     one = reusing(two=policy, certificate=certificate)
     assert bool(one.assert_not_shared().tls) == (policy == "starttls_require yes")
+
+
+def credentials(user, password):
+    return f"destination_username {user}\ndestination_password {password}\ndestination_auth_cleartext yes"
+
+
+@pytest.mark.parametrize("other", [("someone", "y"), ("else", "x"), None], ids=["password", "user name", "none at all"])
+def test_other_credentials_are_not_shared(reusing, other):
+    one = reusing(one=credentials("someone", "x"), two=credentials(*other) if other else "", script={"other": "235 2.7.0 ok"}, extensions=["AUTH PLAIN"])
+    session = one.assert_not_shared()
+    assert ("AUTH" in session.verbs()) == bool(other)
+
+
+def test_the_same_credentials_are_told_once(reusing):
+    one = reusing(one=credentials("someone", "x"), two=credentials("someone", "x"), script={"other": "235 2.7.0 ok"}, extensions=["AUTH PLAIN"])
+    assert one.next_session() is one.sink.sessions[0]
+    assert one.sink.sessions[0].verbs().count("AUTH") == 1
 
 
 def test_what_requires_tls_never_comes_by_a_connection_in_clear(greenarrow, sinks, certificate):
