@@ -92,6 +92,26 @@ read_users(struct smtpd_access *a, const struct smtpd_conf *conf, struct ga_pool
 		file_missing(r, error, a->auth_required);
 }
 
+/* --- networks --- */
+
+/* The configuration has been checked: is=cidr. */
+static void
+make_networks(struct smtpd_networks *to, const struct ga_strlist *list, struct ga_pool *pool)
+{
+	to->v = ga_alloc(pool, (list->n + 1) * sizeof *to->v);
+	for (size_t i = 0; i < list->n; i++)
+		to->n += ga_cidr_parse(&to->v[to->n], list->v[i]);
+}
+
+bool
+smtpd_networks_have(const struct smtpd_networks *in, const struct ga_sockaddr *a)
+{
+	for (size_t i = 0; i < in->n; i++)
+		if (ga_cidr_match(&in->v[i], a))
+			return true;
+	return false;
+}
+
 /* --- recipients --- */
 
 static void
@@ -141,6 +161,9 @@ make(struct smtpd_access *a, const struct smtpd_conf *conf, const struct ga_obje
 		fault(r, "listen_tls needs tls_certificate_files");
 	if (conf->require_tls && conf->tls_certificate_files.n == 0)
 		fault(r, "require_tls yes needs tls_certificate_files");
+	make_networks(&a->relay, &conf->relay_from, pool);
+	make_networks(&a->proxies, &conf->incoming_smtp_accept_proxy_protocol, pool);
+	make_networks(&a->xclient, &conf->xclient_from, pool);
 	make_domains(a, conf, pool, r);
 	make_postmaster(a, conf, pool, r);
 	if (a->auth)

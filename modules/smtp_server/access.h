@@ -7,6 +7,7 @@
 #ifndef SMTPD_ACCESS_H
 #define SMTPD_ACCESS_H
 
+#include <greenarrow/net.h>
 #include <greenarrow/run.h>
 
 #include "domains.h"
@@ -15,7 +16,15 @@
 struct smtpd_conf;
 struct smtpd_gen;
 
+struct smtpd_networks {
+	struct ga_cidr *v;
+	size_t n;
+};
+bool smtpd_networks_have(const struct smtpd_networks *, const struct ga_sockaddr *);
+
 struct smtpd_access {
+	struct smtpd_networks relay;		/* who may send to anyone */
+	struct smtpd_networks proxies, xclient;	/* who may say who the client is */
 	bool auth;			/* AUTH is spoken */
 	bool auth_required;		/* ... and comes before MAIL */
 	struct smtpd_domains *domains;	/* whose mail is taken from anyone */

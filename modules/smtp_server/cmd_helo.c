@@ -30,6 +30,14 @@ forget_name(struct smtpd_session *s)
 	s->helo.n = 0;
 }
 
+void
+smtpd_introduced(struct smtpd_session *s, struct ga_str name, bool esmtp)
+{
+	smtpd_reset(s, GA_END_ABORTED);
+	remember(s, name);
+	s->esmtp = esmtp && name.n > 0;
+}
+
 static void
 answered(struct smtpd_session *s, enum ga_verdict v)
 {

@@ -41,6 +41,7 @@ static const struct command commands[] = {
 	{ GA_STR("AUTH"), smtpd_cmd_auth, SMTPD_AUTH_LINE, true },
 	{ GA_STR("VRFY"), smtpd_cmd_vrfy, SMTPD_LINE + 9, true },
 	{ GA_STR("HELP"), smtpd_cmd_help, SMTPD_LINE, true },
+	{ GA_STR("XCLIENT"), smtpd_cmd_xclient, SMTPD_LINE_MAX, true },
 	{ GA_STR("EXPN"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("ETRN"), smtpd_cmd_unsupported, SMTPD_LINE, true },
 	{ GA_STR("TURN"), smtpd_cmd_unsupported, SMTPD_LINE, true },

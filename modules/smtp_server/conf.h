@@ -24,6 +24,10 @@ enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 	    "offer STARTTLS when there is a certificate")			\
 	X(list, relay_from, "127.0.0.0/8, [::1]", "is=cidr", "smtp_service",	\
 	    "clients that may send to any recipient")				\
+	X(list, incoming_smtp_accept_proxy_protocol, "", "is=cidr", "general,smtp_service", \
+	    "proxies that send a PROXY header (version 1 or 2) before anything else, and must") \
+	X(list, xclient_from, "", "is=cidr", "smtp_service",			\
+	    "clients that may say by XCLIENT who they speak for")		\
 	X(list, relay_domains, "", "", "smtp_service",				\
 	    "recipient domains that mail is taken for from anyone: names, *.names, [*.]names") \
 	X(string, postmaster_address, "", "", "smtp_service",			\

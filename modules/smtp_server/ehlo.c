@@ -38,6 +38,13 @@ put_auth(struct ehlo *e, const struct smtpd_session *s)
 	put(e, GA_STR("\r\n"));
 }
 
+static void
+put_xclient(struct ehlo *e, const struct smtpd_session *s)
+{
+	if (s->xclient)
+		put(e, GA_STR("250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n"));
+}
+
 void
 smtpd_say_ehlo(struct smtpd_session *s, struct ga_str common)
 {
@@ -47,6 +54,7 @@ smtpd_say_ehlo(struct smtpd_session *s, struct ga_str common)
 
 	put(&e, (struct ga_str){ common.p, first });
 	put_auth(&e, s);
+	put_xclient(&e, s);
 	if (s->tls)
 		put(&e, GA_STR("250-REQUIRETLS\r\n"));
 	put(&e, (struct ga_str){ common.p + first, common.n - first });

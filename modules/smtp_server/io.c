@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session.h"
+#include "proxy.h"
 
 typedef size_t input_fn(struct smtpd_session *, const char *, size_t);
 
@@ -201,6 +201,10 @@ read_input(struct smtpd_session *s)
 	bool may = input_of[s->state] != NULL && !s->blocked;
 	ssize_t r;
 
+	if (s->state == S_PROXY) {
+		smtpd_proxy_read(s);
+		return;
+	}
 	if (!may && s->nin >= SMTPD_IN_ROOM)
 		return;
 	r = may ? read_and_process(s) : read_ahead(s);
@@ -243,6 +247,7 @@ wanted(const struct smtpd_session *s)
 	case S_DATA:
 	case S_CHUNK:
 		return s->eof || s->blocked ? events : events | GA_READ;
+	case S_PROXY:
 	case S_GREETING:
 	case S_ASK:
 	case S_VERIFY:

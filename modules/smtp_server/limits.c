@@ -93,6 +93,14 @@ take_client(struct smtpd_limits *l, const struct ga_sockaddr *a, unsigned max,
 	return ok;
 }
 
+bool
+smtpd_limits_count(struct smtpd_limits *l, const struct ga_sockaddr *a, unsigned max,
+    struct smtpd_client **client)
+{
+	*client = NULL;
+	return max == 0 || take_client(l, a, max, client);
+}
+
 enum smtpd_slot
 smtpd_limits_take(struct smtpd_limits *l, const struct ga_sockaddr *a, unsigned max,
     unsigned per_client, struct smtpd_client **client)
@@ -102,7 +110,7 @@ smtpd_limits_take(struct smtpd_limits *l, const struct ga_sockaddr *a, unsigned 
 		atomic_fetch_sub(&l->sessions, 1);
 		return SMTPD_SLOT_FULL;
 	}
-	if (per_client > 0 && !take_client(l, a, per_client, client)) {
+	if (!smtpd_limits_count(l, a, per_client, client)) {
 		atomic_fetch_sub(&l->sessions, 1);
 		return SMTPD_SLOT_CLIENT;
 	}

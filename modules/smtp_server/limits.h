@@ -33,6 +33,10 @@ enum smtpd_slot smtpd_limits_take(struct smtpd_limits *, const struct ga_sockadd
     unsigned max, unsigned per_client, struct smtpd_client **client);
 /* Gives back what a successful take() took. */
 void smtpd_limits_give(struct smtpd_limits *, struct smtpd_client *);
+/* Counts a session that has a slot for this client too; false: it has max already.  max 0: *client
+ * is NULL. */
+bool smtpd_limits_count(struct smtpd_limits *, const struct ga_sockaddr *, unsigned max,
+    struct smtpd_client **client);
 /* Counts that session for its client no more, but still in all. */
 void smtpd_limits_uncount(struct smtpd_client *);
 

@@ -71,24 +71,6 @@ gen_replies(struct smtpd_gen *g)
 }
 
 static bool
-gen_relay(struct smtpd_gen *g)
-{
-	const struct ga_strlist *from = &g->conf->relay_from;
-
-	g->relay = ga_alloc(g->pool, (from->n + 1) * sizeof *g->relay);
-	for (size_t i = 0; i < from->n; i++) {
-		if (!ga_cidr_parse(&g->relay[i], from->v[i])) {
-			ga_log(g->service->inst, GA_ERR, "GA-SMTPD-0001",
-			    "smtp_service %s: relay_from %.*s: not a network", g->service->name,
-			    (int)from->v[i].n, from->v[i].p);
-			return false;
-		}
-		g->nrelay++;
-	}
-	return true;
-}
-
-static bool
 gen_tls(struct smtpd_gen *g)
 {
 	const struct ga_strlist *files = &g->conf->tls_certificate_files;
@@ -167,7 +149,7 @@ smtpd_services_stage(struct ga_inst *inst, struct smtpd_service **list,
 
 		s = service_of(inst, list, ga_object_name(block));
 		g = gen_new(s, snapshot, block);
-		if (!gen_relay(g) || !gen_tls(g) || !smtpd_gen_access(g) ||
+		if (!gen_tls(g) || !smtpd_gen_access(g) ||
 		    !gen_listen(g, &g->conf->listen, accepted) ||
 		    !gen_listen(g, &g->conf->listen_tls, accepted_tls)) {
 			smtpd_gen_unref(g);
@@ -249,8 +231,5 @@ smtpd_gen_unref(struct smtpd_gen *g)
 bool
 smtpd_gen_relays(const struct smtpd_gen *g, const struct ga_sockaddr *peer)
 {
-	for (size_t i = 0; i < g->nrelay; i++)
-		if (ga_cidr_match(&g->relay[i], peer))
-			return true;
-	return false;
+	return smtpd_networks_have(&g->access.relay, peer);
 }

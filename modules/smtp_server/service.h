@@ -46,8 +46,6 @@ struct smtpd_gen {
 	const struct smtpd_conf *conf;
 	const struct ga_object *block;
 	struct ga_pool *pool;
-	struct ga_cidr *relay;
-	size_t nrelay;
 	struct ga_tls_server *tls;		/* NULL: no STARTTLS */
 	struct smtpd_access access;
 	bool content_hooks;			/* somebody edits headers or body */

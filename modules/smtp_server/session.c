@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "auth.h"
-#include "session.h"
+#include "proxy.h"
 
 /* How long a client may take to read our last words and close. */
 #define LINGER_MS 1000
@@ -66,6 +66,9 @@ timed_out(struct smtpd_session *s)
 	case S_VERIFY:
 		smtpd_auth_tick(s);
 		break;
+	case S_PROXY:
+		smtpd_proxy_timeout(s);
+		break;
 	case S_ASK:
 	case S_CONTENT:
 	case S_COMMIT:
@@ -103,7 +106,7 @@ timer_fired(struct ga_inst *inst, struct ga_worker *loop, void *arg)
 static bool
 spoke_early(struct smtpd_session *s)
 {
-	return !s->relays && (s->nin > 0 || ga_stream_read(s->stream, s->w->in, 1) > 0);
+	return !s->greeted && !s->relays && (s->nin > 0 || ga_stream_read(s->stream, s->w->in, 1) > 0);
 }
 
 static void
@@ -119,6 +122,7 @@ greet(struct smtpd_session *s, enum ga_verdict v)
 		smtpd_close(s, true);
 		return;
 	}
+	s->greeted = true;
 	smtpd_say_str(s, s->gen->greeting);
 	smtpd_next_command(s);
 }
@@ -153,6 +157,8 @@ smtpd_session_begin(struct smtpd_session *s)
 {
 	smtpd_enter_state(s, S_GREETING);
 	smtpd_deadline(s, s->gen->conf->smtpd_timeout);
+	if (!s->greeted)
+		s->xclient = smtpd_networks_have(&s->gen->access.xclient, &s->peer);
 	if (smtpd_asks(s, connect)) {
 		struct ga_pool *pool = ga_session_pool(s->ga);
 
@@ -200,7 +206,9 @@ smtpd_session_new(struct smtpd_worker *w, struct smtpd_gen *gen, const struct sm
 
 	link_session(s);
 	smtpd_enter(s);
-	if (s->implicit_tls)
+	if (a->proxied)
+		smtpd_proxy_await(s);
+	else if (s->implicit_tls)
 		smtpd_tls_next(s);
 	else
 		smtpd_session_begin(s);
@@ -298,6 +306,7 @@ destroy(struct smtpd_session *s)
 	if (s->commits || smtpd_auth_busy(s))
 		return;
 	smtpd_auth_forget(s);
+	smtpd_proxy_free(s);
 	unlink_session(s);
 	smtpd_reset(s, GA_END_ABORTED);
 	ga_session_free(s->ga, s->w->stopping ? GA_END_DRAINED : GA_END_DONE);

@@ -38,6 +38,7 @@
 #define SMTPD_LINGER_MAX (1u << 20)
 
 enum smtpd_state {
+	S_PROXY,		/* the PROXY header is awaited */
 	S_GREETING,		/* connect hooks are asked */
 	S_COMMAND,		/* the next command is awaited or processed */
 	S_ASK,			/* a hook was asked about a command */
@@ -106,6 +107,8 @@ struct smtpd_session {
 
 	struct ga_sockaddr peer, local;
 	bool implicit_tls;			/* TLS came before the greeting */
+	bool greeted, xclient;			/* it may say XCLIENT */
+	struct smtpd_proxy_read *proxy;		/* in S_PROXY, proxy.c */
 	char peer_text[GA_SOCKADDR_TEXT];
 	struct ga_str helo;			/* empty: not yet */
 	size_t helo_room;
@@ -172,6 +175,7 @@ struct smtpd_arrival {
 	struct smtpd_client *client;		/* its slot */
 	bool relays;				/* its address may */
 	bool tls;				/* from the first octet */
+	bool proxied;				/* ... behind a PROXY header, which says who it is */
 };
 
 /* session.c */
@@ -232,7 +236,11 @@ bool smtpd_number(struct ga_str, uint64_t *);
 typedef void smtpd_command_fn(struct smtpd_session *, struct ga_str arg);
 smtpd_command_fn smtpd_cmd_helo, smtpd_cmd_ehlo, smtpd_cmd_mail, smtpd_cmd_rcpt,
     smtpd_cmd_data, smtpd_cmd_bdat, smtpd_cmd_rset, smtpd_cmd_noop, smtpd_cmd_quit, smtpd_cmd_vrfy,
-    smtpd_cmd_help, smtpd_cmd_starttls, smtpd_cmd_auth, smtpd_cmd_unsupported, smtpd_cmd_http;
+    smtpd_cmd_help, smtpd_cmd_starttls, smtpd_cmd_auth, smtpd_cmd_xclient,
+    smtpd_cmd_unsupported, smtpd_cmd_http;
+
+/* cmd_helo.c: the client's name is that (empty: not said yet). */
+void smtpd_introduced(struct smtpd_session *, struct ga_str name, bool esmtp);
 
 /* cmd_starttls.c */
 /* A handshake comes next, once all that was said has gone out. */

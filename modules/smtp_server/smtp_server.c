@@ -42,9 +42,9 @@ turn_away(struct smtpd_worker *w, struct ga_stream *stream, const char *why)
 
 static const char *
 take_slot(struct smtpd_worker *w, struct smtpd_gen *g, const struct ga_sockaddr *peer,
-    bool relays, struct smtpd_client **client)
+    bool uncounted, struct smtpd_client **client)
 {
-	unsigned per_client = relays ? 0 : (unsigned)g->conf->max_connections_per_client;
+	unsigned per_client = uncounted ? 0 : (unsigned)g->conf->max_connections_per_client;
 
 	if (w->draining)
 		return "4.3.2 Shutting down";
@@ -75,8 +75,10 @@ arrived(struct smtpd_worker *w, struct smtpd_service *service, int fd, const str
 		return;
 	}
 	a.stream = ga_stream_fd(w->loop, fd, peer, local);
-	a.relays = smtpd_gen_relays(g, peer);
-	why = take_slot(w, g, peer, a.relays, &a.client);
+	a.proxied = smtpd_networks_have(&g->access.proxies, peer);
+	a.relays = !a.proxied && smtpd_gen_relays(g, peer);
+	/* a proxy's clients are counted each when it is known who they are */
+	why = take_slot(w, g, peer, a.relays || a.proxied, &a.client);
 	if (why == NULL) {
 		smtpd_session_new(w, g, &a);
 		return;

@@ -54,7 +54,7 @@ test_tls_comes_before_the_greeting_and_the_connect_hook(void **state)
 	assert_true(w->tls_on);
 	assert_true(connected_as.tls);
 	assert_true(ga_str_eq(connected_as.peer.text, GA_STR("192.0.2.1")));
-	expect(w, HELLO, "250-test\r\n250 SIZE");		/* no STARTTLS */
+	expect(w, HELLO, "250-test\r\n250-REQUIRETLS\r\n250 SIZE");	/* no STARTTLS */
 	expect(w, "STARTTLS\r\n", "503 5.5.1");
 	world_disconnect(w);
 	w->tls_first = false;

@@ -273,7 +273,7 @@ happen(struct world *w)
 		ev_run(gac_loop_ev(w->worker->loop), EVRUN_ONCE);
 		return true;
 	}
-	if (w->connected && w->tls_wanted) {
+	if (w->connected && w->tls_wanted && !w->holds_tls) {
 		w->tls_wanted = false;
 		w->tls_on = true;
 		stream->info.tls = true;
@@ -335,7 +335,8 @@ world_disconnect(struct world *w)
 void
 world_connect(struct world *w)
 {
-	struct smtpd_arrival a = { .relays = w->relays, .tls = w->tls_first };
+	struct smtpd_arrival a = { .relays = w->relays && !w->proxied,
+		.tls = w->tls_first, .proxied = w->proxied };
 
 	assert(!w->connected);
 	free(stream);
@@ -349,7 +350,7 @@ world_connect(struct world *w)
 	if (!ga_sockaddr_parse(&a.peer, GA_STR("192.0.2.1:4711"), 0) ||
 	    !ga_sockaddr_parse(&a.local, GA_STR("192.0.2.2:25"), 0))
 		abort();
-	if (smtpd_limits_take(&w->service.limits, &a.peer, 1000, 20, &a.client) != SMTPD_SLOT_OK)
+	if (smtpd_limits_take(&w->service.limits, &a.peer, 1000, w->proxied ? 0 : 20, &a.client) != SMTPD_SLOT_OK)
 		abort();
 	atomic_fetch_add(&w->gen->refs, 1);
 	smtpd_session_new(w->worker, w->gen, &a);

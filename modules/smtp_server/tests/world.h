@@ -30,7 +30,7 @@ struct world {
 	struct smtpd_conf conf;		/* may be changed before world_connect() */
 	struct smtpd_worker *worker;
 	bool relays;
-	bool tls_first;			/* of the next connection: listen_tls */
+	bool tls_first, proxied;	/* of the next connection: listen_tls, a PROXY header */
 
 	/* the client's side */
 	const char *send;		/* not yet read by the server */
@@ -39,6 +39,7 @@ struct world {
 	bool fails;			/* the connection breaks at the next read */
 	bool connected;			/* false: the server has closed */
 	bool tls_wanted, tls_on;
+	bool holds_tls;			/* a handshake does not end */
 	bool stays;			/* world_send() stops when a helper thread is at work */
 	char *out;			/* what the server said */
 	size_t nout;
