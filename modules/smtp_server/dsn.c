@@ -144,6 +144,9 @@ smtpd_param_orcpt(const struct smtpd_session *s, struct smtpd_params *p, struct 
 	    ga_xtext_decode(p->pool, address, &decoded);
 	if (!ok || decoded.n == 0 || !is_type(type))
 		return SMTPD_PARAM_WRONG;
+	/* grown out of what a RCPT can carry, it could not be passed on; nothing needs it */
+	if (type.n + 1 + decoded.n > ORCPT_MAX)
+		return SMTPD_PARAM_OK;
 	p->orcpt = ga_fmt(p->pool, "%.*s;%.*s", (int)type.n, type.p, (int)decoded.n, decoded.p);
 	return SMTPD_PARAM_OK;
 }

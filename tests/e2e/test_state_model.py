@@ -9,6 +9,7 @@ import random
 import pytest
 
 from gatest import corpus, smtp
+from gatest.badsink import EXTENSIONS
 
 SEQUENCES = int(os.environ.get("GA_MODEL_SEQUENCES", "150"))
 LONG = b"NOOP " + b"x" * 3000
@@ -19,9 +20,11 @@ COMMANDS = [
     b"MAIL FROM:<a@sender.example>", b"MAIL FROM:<>", b"MAIL FROM:<bad", b"MAIL FROM:<a@sender.example> FOO=1", b"MAIL FROM:<a@sender.example> SIZE=99999999999",
     b"RCPT TO:<b@receiver.example>", b"RCPT TO:<c@receiver.example>", b"RCPT TO:<>", b"RCPT TO:<b@receiver.example> FOO", b"RCPT TO:<bad", b"DATA x",
     b"STARTTLS x", b"DATA", b"BDAT 0", b"BDAT 12\r\nSubject: x\r\n", b"BDAT 6\r\nRSET\r\n", b"BDAT 0 LAST", b"BDAT 8 LAST\r\n\r\nDATA\r\n", b"BDAT 3 LAST\r\na\nb",
+    b"MAIL FROM:<a@sender.example> RET=HDRS ENVID=x SMTPUTF8", "MAIL FROM:<ü@sender.example>".encode(), b"MAIL FROM:<a@sender.example> ENVID=+0A",
+    b"RCPT TO:<b@receiver.example> NOTIFY=NEVER", "RCPT TO:<ü@receiver.example>".encode(), b"RCPT TO:<b@receiver.example> ORCPT=x;+00", "VRFY ü".encode(),
     b"BDAT 200000\r\n" + b"x: y\r\n" * 33333 + b"\r\n",
 ]
-WEIGHTS = [4, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8, 2, 1, 1, 1, 8, 4, 1, 1, 1, 1, 1, 8, 1, 4, 2, 2, 3, 1, 1]
+WEIGHTS = [4, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 8, 2, 1, 1, 1, 8, 4, 1, 1, 1, 1, 1, 8, 1, 4, 2, 2, 3, 1, 2, 1, 1, 2, 2, 1, 1, 1]
 
 
 class Model:
@@ -32,7 +35,7 @@ class Model:
         self.reset()
 
     def reset(self):
-        self.mail, self.recipients, self.chunks, self.failed = False, 0, False, False
+        self.mail, self.utf8, self.recipients, self.chunks, self.failed = False, False, 0, False, False
 
     def chunk(self, line):
         """The code for a BDAT and its octets, or several codes; it ends the message, spoils it, or is a part of it."""
@@ -52,19 +55,21 @@ class Model:
         if line in (b"EHLO client.example", b"HELO client.example", b"RSET", b"NOOP", b"NOOP x"):
             return {250}
         if line.startswith(b"VRFY"):
-            return {252}
+            return {252} if line.isascii() else {553}
         if line == b"HELP":
             return {214}
         if line.startswith(b"MAIL"):
             if not self.greeted or self.mail:
-                return {503} if line == b"MAIL FROM:<a@sender.example>" or line == b"MAIL FROM:<>" else {501, 503, 552, 555}
-            if line in (b"MAIL FROM:<a@sender.example>", b"MAIL FROM:<>"):
+                return {503}
+            if line in (b"MAIL FROM:<a@sender.example>", b"MAIL FROM:<>") or (self.esmtp and line.endswith(b"SMTPUTF8")):
                 return {250}
-            return {501, 552, 555}
+            return {501, 552, 555} if line.isascii() else {550}
         if line.startswith(b"RCPT"):
             if not self.mail or self.chunks or self.failed:
-                return {503} if line.endswith(b"example>") else {501, 503, 555}
-            return {250} if line.endswith(b"example>") else {501, 555}
+                return {503}
+            if not line.isascii():
+                return {250} if self.utf8 else {553}
+            return {250} if line.endswith(b"example>") or (self.esmtp and line.endswith(b"NEVER")) else {501, 555}
         if line.startswith(b"BDAT"):
             return self.chunk(line)
         if line == b"DATA" and (self.chunks or self.failed):
@@ -81,7 +86,7 @@ class Model:
         elif verb == b"RSET" and code == 250:
             self.reset()
         elif verb == b"MAIL" and code == 250:
-            self.mail = True
+            self.mail, self.utf8 = True, line.endswith(b"SMTPUTF8")
         elif verb == b"RCPT" and code == 250:
             self.recipients += 1
 
@@ -115,7 +120,8 @@ def play(server, chooser, steps):
 
 
 @pytest.mark.slow
-def test_random_sequences_of_commands_are_answered_as_the_model_says(greenarrow, sink):
+def test_random_sequences_of_commands_are_answered_as_the_model_says(greenarrow, sinks):
+    sink = sinks(extensions=(*EXTENSIONS, "SMTPUTF8"))
     server = greenarrow(route=sink, service="max_errors 100000\nmax_message_size 100KiB")
     seed = int(os.environ.get("GA_MODEL_SEED", "0")) or random.randrange(1 << 30)
     print(f"GA_MODEL_SEED={seed}")

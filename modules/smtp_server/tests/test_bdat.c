@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -178,6 +179,27 @@ test_no_room_is_said_after_the_first_chunk(void **state)
 	expect(w, "d", "452 4.3.1");
 	w->room = 0;
 	expect(w, "BDAT 4\r\nabcd", "503 5.5.1");
+	world_free(w);
+}
+
+/* Nothing is read while bodies fill the memory that they may have. */
+static void
+test_a_chunk_waits_for_memory(void **state)
+{
+	struct world *w = greeted("");
+
+	expect(w, ENVELOPE "BDAT 4\r\na: b", "250");
+	ga_body_memory_limit(1);
+	expect(w, "BDAT 2 LAST\r\n\r\nNOOP\r\n", "");
+	assert_string_equal(world_heard(w), "");
+	usleep(60000);
+	world_turn(w);
+	assert_string_equal(world_heard(w), "");
+	ga_body_memory_limit(0);
+	usleep(60000);
+	world_turn(w);
+	expect(w, "", "250 2.0.0 Queued as 00000001\r\n250 2.0.0 OK\r\n");
+	assert_text(&w->messages[0], "a: b\r\n", 6);
 	world_free(w);
 }
 
@@ -568,6 +590,7 @@ main(void)
 		cmocka_unit_test(test_a_spool_that_fails_refuses_the_next_chunk),
 		cmocka_unit_test(test_a_client_that_goes_in_a_chunk_leaves_nothing),
 		cmocka_unit_test(test_no_room_is_said_after_the_first_chunk),
+		cmocka_unit_test(test_a_chunk_waits_for_memory),
 		cmocka_unit_test(test_chunks_out_of_order_are_read_and_refused),
 		cmocka_unit_test(test_a_chunk_outside_tls_is_read_where_tls_is_required),
 		cmocka_unit_test(test_after_a_refused_chunk_all_is_refused_until_rset),

@@ -14,6 +14,9 @@
 #include "dialogue.h"
 
 #define UE "\xc3\xbc"
+#define UE10 UE UE UE UE UE UE UE UE UE UE
+#define X "\\x{FC}"
+#define X10 X X X X X X X X X X
 #define MAIL "MAIL FROM:<gr" UE "n@b" UE "cher.example> SMTPUTF8\r\n"
 #define RCPT "RCPT TO:<bl" UE "te@stra\xc3\x9f" "e.example>\r\n"
 #define BOTH "250 2.1.0 Sender OK\r\n250 2.1.5 Recipient OK\r\n"
@@ -195,11 +198,14 @@ test_orcpt_of_type_utf8(void **state)
 		{ "UTF-8;\xe2\x82\xac\xf0\x9f\x98\x80\xdf\xbf@example.com", "UTF-8;\\x{20AC}\\x{1F600}\\x{7FF}@example.com" },
 		{ "utf-8;plain+2B@example.com", "utf-8;plain+@example.com" },
 		{ "utf-8;\\x{FC}@example.com", "utf-8;\\x{FC}@example.com" },
+		{ "utf-8;" UE10 UE10 UE10 UE10 UE10 UE10 UE10 UE10 "@example.com",
+		    "utf-8;" X10 X10 X10 X10 X10 X10 X10 X10 "@example.com" },
+		{ "utf-8;" UE10 UE10 UE10 UE10 UE10 UE10 UE10 UE10 UE10 "@example.com", "" },	/* too long to pass on */
 		{ "rfc822;" UE "@example.com", NULL },
 		{ "utf-8;" UE "+2B@example.com", NULL },
 	};
 	struct world *w = greeted("");
-	char in[300];
+	char in[600];
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		expect(w, "MAIL FROM:<a@example.org> SMTPUTF8\r\n", "250");
