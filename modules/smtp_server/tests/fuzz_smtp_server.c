@@ -64,18 +64,6 @@ check_text(struct ga_str t)
 	}
 }
 
-/* Our Received field holds the time. */
-static struct ga_str
-after_trace(struct ga_str t)
-{
-	size_t at = 0;
-
-	do
-		at = (size_t)((const char *)memchr(t.p + at, '\n', t.n - at) - t.p) + 1;
-	while (at < t.n && t.p[at] == '\t');
-	return (struct ga_str){ t.p + at, t.n - at };
-}
-
 /* How often the octets that end a message, and no others, are in the input: the dot,
  * or the word that the last BDAT has. */
 static size_t
@@ -113,7 +101,7 @@ run(const uint8_t *data, size_t n, size_t piece)
 		struct ga_str t = m->text;
 
 		check_text(m->flags & GA_MSG_BINARYMIME ? (struct ga_str){ t.p, m->header_size } : t);
-		r.hash = r.hash * 31 + ga_str_hash(after_trace(t), false);
+		r.hash = r.hash * 31 + ga_str_hash(world_after_trace(t), false);
 	}
 	ga_pool_reset(world->pool);
 	return r;

@@ -540,6 +540,67 @@ test_a_last_line_without_crlf(void **state)
 	expect_text("", BINARY, "a: b", 4, "250", "a: b\r\n", 6);
 }
 
+/* Octets that lines and their ends are made of, and the CRLF that DATA needs at the end. */
+static size_t
+random_text(char *to)
+{
+	static const char octets[] = { '\r', '\n', '\r', '\n', '.', '.', 'a', ':', ' ', '\0', '\xfc' };
+	size_t n = 0, len = (size_t)random() % 24, kinds = random() % 4 ? 9 : sizeof octets;
+
+	while (n < len)
+		if (random() % 3)
+			to[n++] = octets[(size_t)random() % kinds];
+		else
+			n += (size_t)sprintf(to + n, "\r\n");
+	return n + (size_t)sprintf(to + n, "\r\n");
+}
+
+/* As DATA has it: a dot at the start of a line, however the line before ended, doubled. */
+static size_t
+stuffed(char *to, const char *p, size_t n)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] == '.' && (i == 0 || p[i - 1] == '\n' || p[i - 1] == '\r'))
+			to[k++] = '.';
+		to[k++] = p[i];
+	}
+	return k + (size_t)sprintf(to + k, ".\r\n");
+}
+
+static void
+test_any_text_is_the_same_in_chunks_and_by_data(void **state)
+{
+	static const char *const modes[] = { "", "bare_newlines normalize" };
+	char text[64], wire[256], chunks[2048];
+
+	srandom(4711);
+	for (unsigned round = 0; round < 4000; round++) {
+		struct world *w = greeted(modes[round % 2]);
+		size_t n = random_text(text), messages;
+		char reply[4];
+
+		expect(w, BEGIN, "250");
+		world_send(w, wire, stuffed(wire, text, n));
+		snprintf(reply, 4, "%s", world_heard(w));
+		messages = w->nmessages;
+		expect(w, ENVELOPE, "250");
+		world_send(w, chunks, in_chunks(chunks, text, n, 1 + (size_t)random() % 8));
+		assert_memory_equal(last_line(world_heard(w)), reply, 3);
+		assert_int_equal(w->nmessages, 2 * messages);
+		if (messages > 0) {
+			const struct world_message *a = &w->messages[0], *b = &w->messages[1];
+
+			assert_int_equal(a->flags, b->flags);
+			assert_int_equal(a->header_size, b->header_size);
+			assert_int_equal(a->text.n, b->text.n);
+			assert_text(b, world_after_trace(a->text).p, world_after_trace(a->text).n);
+		}
+		world_free(w);
+	}
+}
+
 /* --- binary --- */
 
 static void
@@ -605,6 +666,7 @@ main(void)
 		cmocka_unit_test(test_a_million_chunks_of_one_octet_are_too_many),
 		cmocka_unit_test(test_many_chunks_are_fine_when_they_carry_something),
 		cmocka_unit_test(test_text_in_chunks_is_held_to_the_rules_of_data),
+		cmocka_unit_test(test_any_text_is_the_same_in_chunks_and_by_data),
 		cmocka_unit_test(test_text_is_refused_behind_the_last_chunk),
 		cmocka_unit_test(test_a_last_line_without_crlf),
 		cmocka_unit_test(test_binary_mail_may_contain_anything),

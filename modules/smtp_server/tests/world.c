@@ -260,6 +260,17 @@ world_answer(struct world *w)
 	sub->cb(w->worker->loop, sub);
 }
 
+struct ga_str
+world_after_trace(struct ga_str t)
+{
+	size_t at = 0;
+
+	do
+		at = (size_t)((const char *)memchr(t.p + at, '\n', t.n - at) - t.p) + 1;
+	while (at < t.n && t.p[at] == '\t');
+	return (struct ga_str){ t.p + at, t.n - at };
+}
+
 /* One thing that can happen, if there is one. */
 static bool
 happen(struct world *w)

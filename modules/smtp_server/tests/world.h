@@ -75,6 +75,8 @@ void world_send(struct world *, const char *, size_t n);
 void world_answer(struct world *);
 /* What the server has said since the last call, NUL-terminated. */
 const char *world_heard(struct world *);
+/* What stands below our Received field, which holds the time. */
+struct ga_str world_after_trace(struct ga_str text);
 void world_disconnect(struct world *);
 /* The spool has written what was given to it. */
 void world_write_pieces(struct world *);
