@@ -197,7 +197,7 @@ build(struct submit *b)
 	if (b->s->trace.n > 0 && b->s->upload == NULL)
 		ga_body_prepend(t->body, b->s->trace.p, b->s->trace.n);
 	m = ga_message_new(t->id, t->accepted_ms, (struct ga_str){ attrs.p, attrs.n }, packed, NULL, n,
-	    t->body != NULL ? ga_body_ref(t->body) : NULL);
+	    b->s->upload == NULL ? ga_body_ref(t->body) : NULL);
 	for (size_t i = 0; i < n; i++)
 		ga_attrs_free(&each[i]);
 	ga_attrs_free(&attrs);

@@ -87,8 +87,13 @@ smtpd_upload_feed(struct smtpd_session *s, bool last)
 
 	if (s->upload == NULL)
 		begin(s);
-	if (s->txn->body->size == 0)
+	if (s->txn->body->size == 0) {		/* all of it is with the spool already */
+		if (last) {
+			ga_body_unref(s->txn->body);
+			s->txn->body = NULL;
+		}
 		return;
+	}
 	p = ga_xcalloc(1, sizeof *p);
 	p->upload = s->upload;
 	p->piece.upload = s->upload->spooled;

@@ -2,6 +2,7 @@
 
 import re
 import smtplib
+import time
 
 import pytest
 
@@ -175,6 +176,23 @@ def test_data_in_pieces_of_every_size_arrives_whole(greenarrow, sink):
             assert client.reply().code == 250
     for message in sink.wait_messages(6):
         arrivals.assert_same(message.wire, wire)
+
+
+@pytest.mark.parametrize("more", [0, 1, 100, 262144])
+def test_a_large_message_whose_end_comes_late_arrives_whole(greenarrow, sink, more):
+    """All of it is with the spool already when the end of data comes: what is left in memory is nothing, not the message."""
+    server = greenarrow(route=sink)
+    line = b"y" * 62 + b"\r\n"
+    wire = b"Subject: large\r\n\r\n" + line * ((262144 + more) // len(line) + 1)
+    with server.client() as client:
+        client.ehlo()
+        client.envelope()
+        assert client.cmd("DATA").code == 354
+        client.send(wire)
+        time.sleep(0.5)
+        client.send(b".\r\n")
+        assert client.reply().code == 250
+    arrivals.assert_same(sink.wait_messages(1)[0].wire, wire)
 
 
 def test_8_bit_mail_is_announced_where_8bitmime_is_offered(greenarrow, sinks):
