@@ -6,11 +6,14 @@
  * body that only the spool has is read in pieces of SMTPC_PIECE: one is sent
  * while the next is read, so two are in memory at most.  One call writes at most
  * SMTPC_TURN octets, so that a fast receiver does not keep the loop from others.
- * The dot goes with the last octets, unless the caller holds it back.
+ * The dot goes with the last octets, unless the caller holds it back.  With BDAT nothing
+ * is stuffed, and the last octet of the message is what can be held back.
  */
 #include "client.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #define SMTPC_TURN (1024u * 1024)
 
@@ -59,6 +62,12 @@ smtpc_body_begin(struct smtpc_conn *c)
 	b->size = body != NULL ? body->size : c->txn.message->body_size;
 	b->chunk = body != NULL ? body->chunks : NULL;
 	b->pieces = b->chunk == NULL && b->size > 0;
+	b->chunking = c->txn.chunking;
+	if (b->chunking) {
+		b->stuff.raw = true;
+		b->stuff.binary = (c->txn.message->flags & GA_MSG_BINARYMIME) != 0;
+		snprintf(b->head, sizeof b->head, "BDAT %llu LAST\r\n", (unsigned long long)b->size);
+	}
 	if (b->pieces)
 		read_ahead(c);
 }
@@ -78,6 +87,33 @@ next_piece(struct smtpc_conn *c)
 	read_ahead(c);
 }
 
+/* Octets of the chunk to plan now: with BDAT not the very last one. */
+static size_t
+plannable(struct smtpc_body *b)
+{
+	size_t n = b->chunk->n - b->at;
+
+	if (!b->chunking || b->planned + n < b->size)
+		return n;
+	b->tail = b->chunk->data[b->chunk->n - 1];
+	return n - 1;
+}
+
+static void
+plan_end(struct smtpc_body *b)
+{
+	if (!b->chunking) {
+		b->planned_end = smtpc_stuff_end(&b->stuff, b->iov, &b->niov);
+	} else if (b->size > 0 && b->planned + 1 != b->size) {
+		b->error = EIO;		/* the host has been told of another size */
+	} else {
+		if (b->size > 0)
+			smtpc_stuff(&b->stuff, &b->tail, 1, b->iov, SMTPC_IOVS, &b->niov);
+		b->stuff.dirty |= b->stuff.cr;
+		b->planned_end = !b->stuff.dirty;
+	}
+}
+
 /* Fills iov from the chunks at hand; all of it had been written before. */
 static void
 plan(struct smtpc_conn *c, bool end)
@@ -86,12 +122,18 @@ plan(struct smtpc_conn *c, bool end)
 	const int room = SMTPC_IOVS - 1;	/* the last one is the dot's */
 
 	b->niov = b->iov_at = 0;
+	if (b->chunking && !b->begun)
+		b->iov[b->niov++] = (struct iovec){ b->head, strlen(b->head) };
+	b->begun = true;
 	if (b->pieces && b->chunk == NULL)
 		next_piece(c);
 	while (b->chunk != NULL && b->niov + SMTPC_STUFF_ROOM <= room && !b->stuff.dirty) {
-		b->at += smtpc_stuff(&b->stuff, b->chunk->data + b->at, b->chunk->n - b->at, b->iov,
+		size_t n = plannable(b), used = smtpc_stuff(&b->stuff, b->chunk->data + b->at, n, b->iov,
 		    room, &b->niov);
-		if (b->at == b->chunk->n) {
+
+		b->at += used;
+		b->planned += used;
+		if (used == n) {
 			b->chunk = b->chunk->next;
 			b->at = 0;
 		} else if (b->niov + SMTPC_STUFF_ROOM > room) {
@@ -102,7 +144,7 @@ plan(struct smtpc_conn *c, bool end)
 	    (b->offset >= b->size && b->ahead == NULL && !b->reading)))
 		b->planned_all = true;
 	if (b->planned_all && end && !b->planned_end && !b->stuff.dirty)
-		b->planned_end = smtpc_stuff_end(&b->stuff, b->iov, &b->niov);
+		plan_end(b);
 }
 
 static void

@@ -60,6 +60,8 @@ X(int, max_recipients_per_delivery, "100", "min=1 max=1000", SMTPC_WHERE,	\
     "recipients of one message in one transaction")				\
 X(int, max_connect_attempts, "5", "min=1 max=20", SMTPC_WHERE,			\
     "addresses tried in one delivery attempt")					\
+X(flag, smtp_chunking, "yes", "", SMTPC_WHERE,					\
+    "send messages by BDAT where CHUNKING is offered (RFC 3030), else by DATA")		\
 X(choice, smtp_8bit_unoffered, "send", "oneof=send|fail", SMTPC_WHERE,		\
     "8-bit mail for a server without 8BITMIME: send it as it is, or fail it with 5.6.3") \
 X(duration, smtp_connect_timeout, "30s", "min=1s max=1h", SMTPC_WHERE,		\
@@ -128,6 +130,11 @@ struct smtpc_body {
 	struct smtpc_stuff stuff;
 	struct iovec iov[SMTPC_IOVS];
 	int niov, iov_at;
+	/* BDAT: all octets but the last, which takes the place of the dot */
+	bool chunking, begun;
+	char head[40];			/* the command, until begun */
+	char tail;
+	uint64_t planned;		/* octets of the message in iov so far */
 	bool planned_all;		/* chunks are planned to the end, */
 	bool planned_end;		/* and so is the dot */
 };
@@ -143,6 +150,7 @@ struct smtpc_txn {
 	unsigned rcpt_ok;		/* RCPTs answered 2yz, also after a refused MAIL */
 	bool ready;			/* prepared: MAIL may be sent */
 	bool dsn;			/* told what is to be reported: the host does it */
+	bool chunking;			/* by BDAT */
 	bool grouped;			/* all commands were sent as one */
 	bool utf8;			/* an address needs SMTPUTF8, and it is offered */
 	bool dot_sent;			/* of a message that somebody gets */
@@ -252,7 +260,6 @@ struct smtpc_loop {
 	struct smtpc_conns saved_all;	/* oldest first */
 	struct smtpc_conns saved[SMTPC_SAVED_BUCKETS];	/* by group */
 	unsigned open;			/* connections in all */
-	unsigned undurable;
 	struct smtpc_conn *free_conns;	/* chained by all.tqe_next */
 	unsigned nfree;
 	LIST_HEAD(smtpc_dones, smtpc_done) dones, free_dones;
@@ -347,7 +354,7 @@ void smtpc_next_later(struct smtpc_conn *);
 void smtpc_copy(char *to, size_t room, struct ga_str);
 
 /* --- smtp_client.c --- */
-/* A connection or a DONE of this loop is gone: a drain may be over. */
+/* A connection of this loop, and all that held it, is gone: a drain may be over. */
 void smtpc_drain_check(struct smtpc_loop *);
 struct smtpc_loop *smtpc_loop(struct ga_worker *);
 

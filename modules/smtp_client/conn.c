@@ -85,11 +85,12 @@ smtpc_conn_unref(struct smtpc_conn *c)
 		TAILQ_NEXT(c, all) = l->free_conns;
 		l->free_conns = c;
 		l->nfree++;
-		return;
+	} else {
+		ga_timer_free(c->timer);
+		smtpc_out_free(&c->out);
+		free(c);
 	}
-	ga_timer_free(c->timer);
-	smtpc_out_free(&c->out);
-	free(c);
+	smtpc_drain_check(l);
 }
 
 void
@@ -561,7 +562,6 @@ smtpc_conn_close(struct smtpc_conn *c, const char *why, bool abort)
 	smtpc_count(&smtpc.connections, -1);
 	smtpc_conn_unref(c);
 	smtpc.throttle->closed(group);
-	smtpc_drain_check(l);
 }
 
 void

@@ -139,11 +139,9 @@ recorded(struct smtpc_done *d, int error)
 	ga_ticket_end(d->ticket);
 	LIST_REMOVE(d, link);
 	LIST_INSERT_HEAD(&l->free_dones, d, link);
-	l->undurable--;
 	if (--c->undurable == 0)
 		smtpc_txn_release(c);
 	smtpc_conn_unref(c);
-	smtpc_drain_check(l);
 }
 
 static void
@@ -188,7 +186,6 @@ record(struct smtpc_conn *c, struct ga_ticket *t)
 		    .arg = d } };
 	LIST_INSERT_HEAD(&c->loop->dones, d, link);
 	c->undurable++;
-	c->loop->undurable++;
 	if (t->relayed)
 		record_relayed(c, d);
 	else

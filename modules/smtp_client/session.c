@@ -240,7 +240,9 @@ smtpc_session_quit(struct smtpc_conn *c, const char *why)
 static bool
 more_due(const struct smtpc_conn *c)
 {
-	return c->txn.first != NULL && c->txn.grouped &&
+	bool last = c->state == SMTPC_RCPT && c->txn.chunking && c->txn.cur->next == NULL;
+
+	return c->txn.first != NULL && c->txn.grouped && !last &&
 	    (c->state == SMTPC_RSET || c->state == SMTPC_MAIL || c->state == SMTPC_RCPT);
 }
 

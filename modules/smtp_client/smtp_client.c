@@ -85,7 +85,7 @@ client_start(struct ga_inst *inst, struct ga_worker *w)
 void
 smtpc_drain_check(struct smtpc_loop *l)
 {
-	if (l->hold == NULL || l->open > 0 || l->undurable > 0)
+	if (l->hold == NULL || !LIST_EMPTY(&l->objects))
 		return;
 	ga_timer_free(l->drain_timer);
 	l->drain_timer = NULL;

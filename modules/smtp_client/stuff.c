@@ -51,6 +51,10 @@ smtpc_stuff(struct smtpc_stuff *s, const char *p, size_t n, struct iovec *v, int
 
 	if (n == 0 || s->dirty || *nv >= room)
 		return 0;
+	if (s->binary) {
+		put(v, nv, p, n);
+		return n;
+	}
 	if (s->cr) {
 		if (p[0] != '\n') {
 			s->dirty = true;
@@ -60,7 +64,7 @@ smtpc_stuff(struct smtpc_stuff *s, const char *p, size_t n, struct iovec *v, int
 		i = 1;
 	}
 	while (i < n && !s->dirty) {
-		if (!s->mid_line && p[i] == '.') {
+		if (!s->raw && !s->mid_line && p[i] == '.') {
 			/* what is before, the dot, and one for what follows */
 			if (*nv + (i > run) + 2 > room)
 				break;

@@ -1,6 +1,6 @@
 /*
  * stuff.h - the octets of a message on the wire: dot-stuffing, and nothing that
- * could end a message early.
+ * could end a message early (with BDAT: at the next host, which may use DATA).
  */
 #ifndef SMTP_CLIENT_STUFF_H
 #define SMTP_CLIENT_STUFF_H
@@ -9,11 +9,13 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
-/* Zeroed before the first octet of a message. */
+/* Zeroed before the first octet of a message, but for what the caller sets. */
 struct smtpc_stuff {
 	bool mid_line;		/* the last octet was not a line end */
 	bool cr;		/* the last octet was a CR whose LF is due */
 	bool dirty;		/* a bare CR, a bare LF or a NUL came: send no more */
+	bool raw;		/* set by the caller: BDAT, no dots are put in, */
+	bool binary;		/* and anything may come */
 };
 
 #define SMTPC_STUFF_ROOM 3	/* the fewest iovecs that always allow progress */

@@ -1,6 +1,6 @@
 /*
  * transaction.c - one message to its recipients: MAIL, RCPT, DATA, the message,
- * the dot.
+ * the dot; or BDAT and the message.
  *
  * Begun by session.c or prepare.c when both the session and the message are
  * ready; on the connection's loop.  With PIPELINING all commands up to DATA leave
@@ -17,6 +17,7 @@
 
 static void step(struct smtpc_conn *, enum smtpc_state);
 static void finish(struct smtpc_conn *);
+static void begin_message(struct smtpc_conn *);
 
 /* --- the commands --- */
 
@@ -47,6 +48,12 @@ is_8bit(const struct smtpc_txn *t)
 	return false;
 }
 
+static bool
+is_binary(const struct smtpc_txn *t)
+{
+	return (t->message->flags & GA_MSG_BINARYMIME) != 0;
+}
+
 static void
 write_mail(struct smtpc_conn *c)
 {
@@ -54,7 +61,8 @@ write_mail(struct smtpc_conn *c)
 	struct smtpc_mail m = { .sender = t->message->sender, .utf8 = t->utf8,
 		.size = c->offer.ext & SMTPC_SIZE ? message_size(t) : 0,
 		.body_8bit = (c->offer.ext & SMTPC_8BITMIME) != 0 &&
-		    ((t->message->flags & GA_MSG_BODY_8BITMIME) || is_8bit(t)) };
+		    ((t->message->flags & GA_MSG_BODY_8BITMIME) || is_8bit(t)),
+		.binary = is_binary(t) };
 
 	if (t->dsn) {
 		ga_attr_get(t->message->attrs, GA_ATTR_RET, &m.ret);
@@ -97,7 +105,8 @@ write_group(struct smtpc_conn *c)
 	write_command(c, SMTPC_MAIL);
 	for (struct ga_ticket *t = c->txn.first; t != NULL; t = t->next)
 		write_rcpt(c, t);
-	write_command(c, SMTPC_DATA);
+	if (!c->txn.chunking)
+		write_command(c, SMTPC_DATA);
 }
 
 /* --- what can be said without asking --- */
@@ -177,12 +186,14 @@ needs_utf8(const struct ga_message *m)
 static void
 check_message(struct smtpc_conn *c)
 {
+	const unsigned binary = SMTPC_CHUNKING | SMTPC_BINARYMIME;
 	uint64_t size = message_size(&c->txn);
 	char text[400];
 
-	if (c->txn.message->flags & GA_MSG_BINARYMIME) {
+	if (is_binary(&c->txn) && (c->offer.ext & binary) != binary) {
 		/* RFC 3030 3: never by DATA, which would break it */
-		refuse_all(c, "5.6.3", "the message is binary, which cannot be sent by DATA");
+		snprintf(text, sizeof text, "the message is binary and %s does not offer BINARYMIME", c->mx);
+		refuse_all(c, "5.6.3", text);
 	} else if (c->txn.message->flags & GA_MSG_REQUIRETLS) {
 		/* RFC 8689 4.2: certificates of receivers are not verified yet */
 		refuse_all(c, "5.7.30", "the sender requires verified TLS, which cannot be had");
@@ -243,6 +254,7 @@ smtpc_txn_begin(struct smtpc_conn *c)
 		return;
 	}
 	t->dsn = (c->offer.ext & SMTPC_DSN) != 0;
+	t->chunking = (c->offer.ext & SMTPC_CHUNKING) != 0 && (c->conf->smtp_chunking || is_binary(t));
 	t->grouped = (c->offer.ext & SMTPC_PIPELINING) != 0;
 	if (t->grouped)
 		write_group(c);
@@ -328,7 +340,9 @@ rcpt_reply(struct smtpc_conn *c, enum smtpc_kind kind)
 	x->cur = next;
 	if (next != NULL) {
 		step(c, SMTPC_RCPT);
-	} else if (x->grouped || x->accepted > 0) {
+	} else if (x->chunking && x->accepted > 0) {
+		begin_message(c);
+	} else if (!x->chunking && (x->grouped || x->accepted > 0)) {
 		step(c, SMTPC_DATA);
 	} else {
 		c->needs_rset = true;
@@ -354,7 +368,7 @@ await_dot(struct smtpc_conn *c)
 	c->txn.dot_sent = true;
 	smtpc_enter(c, SMTPC_DOT);
 	smtpc_deadline(c, c->conf->smtp_dot_timeout);
-	if (GA_WANTED(c->plan, line))
+	if (GA_WANTED(c->plan, line) && !c->txn.chunking)
 		smtpc_line(c, GA_OUT_CMD, ".", 1);
 }
 
@@ -427,14 +441,22 @@ smtpc_txn_release(struct smtpc_conn *c)
 	send_message(c);
 }
 
+static void
+begin_message(struct smtpc_conn *c)
+{
+	smtpc_enter(c, SMTPC_BODY);
+	smtpc_body_begin(c);
+	if (c->txn.chunking && GA_WANTED(c->plan, line))
+		smtpc_line(c, GA_OUT_CMD, c->txn.body.head, strlen(c->txn.body.head));
+	send_message(c);
+}
+
 /* 354: the message, or the dot alone when nobody is left to get it. */
 static void
 go_ahead(struct smtpc_conn *c)
 {
 	if (c->txn.accepted > 0) {
-		smtpc_enter(c, SMTPC_BODY);
-		smtpc_body_begin(c);
-		send_message(c);
+		begin_message(c);
 	} else if (c->txn.rcpt_ok > 0) {
 		/* MAIL was refused but RCPT was not: a dot would deliver nothing to somebody. */
 		c->broken = true;
@@ -492,6 +514,7 @@ dot_reply(struct smtpc_conn *c, enum smtpc_kind kind)
 	}
 	v = smtpc_verdict_reply(c);
 	smtpc_result_rest(c, &v);
+	c->needs_rset = c->txn.chunking && kind != SMTPC_OK;	/* RFC 3030 2 */
 	finish(c);
 }
 

@@ -260,7 +260,9 @@ smtpc_out_mail(struct smtpc_out *o, const struct smtpc_mail *m)
 
 		out_put(o, text, (size_t)n);
 	}
-	if (m->body_8bit)
+	if (m->binary)
+		out_str(o, GA_STR(" BODY=BINARYMIME"));
+	else if (m->body_8bit)
 		out_str(o, GA_STR(" BODY=8BITMIME"));
 	if (m->utf8)
 		out_str(o, GA_STR(" SMTPUTF8"));

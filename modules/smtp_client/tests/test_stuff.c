@@ -98,6 +98,38 @@ test_every_split_gives_the_same_octets(void **state)
 }
 
 static void
+test_for_bdat_nothing_is_put_in(void **state)
+{
+	for (size_t m = 0; m < sizeof messages / sizeof messages[0]; m++) {
+		size_t n = strlen(messages[m]);
+
+		for (size_t i = 0; i <= n; i++) {
+			struct smtpc_stuff s = { .raw = true };
+			char out[256];
+			size_t k = feed(&s, messages[m], i, SMTPC_STUFF_ROOM, out);
+
+			k += feed(&s, messages[m] + i, n - i, SMTPC_STUFF_ROOM, out + k);
+			assert_int_equal(k, n);
+			assert_memory_equal(out, messages[m], n);
+		}
+	}
+}
+
+static void
+test_only_binary_mail_may_hold_anything(void **state)
+{
+	static const char any[] = "a\nb\r.\0\r\n.\r\n\r";
+	struct smtpc_stuff text = { .raw = true }, binary = { .raw = true, .binary = true };
+	char out[64];
+
+	feed(&text, any, sizeof any - 1, 4, out);
+	assert_true(text.dirty);
+	assert_int_equal(feed(&binary, any, sizeof any - 1, 4, out), sizeof any - 1);
+	assert_memory_equal(out, any, sizeof any - 1);
+	assert_false(binary.dirty);
+}
+
+static void
 test_a_message_without_dots_is_one_iovec(void **state)
 {
 	static const char text[] = "Subject: x\r\n\r\nHello.\r\nBye.\r\n";
@@ -176,6 +208,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_split_gives_the_same_octets),
+		cmocka_unit_test(test_for_bdat_nothing_is_put_in),
+		cmocka_unit_test(test_only_binary_mail_may_hold_anything),
 		cmocka_unit_test(test_a_message_without_dots_is_one_iovec),
 		cmocka_unit_test(test_bare_cr_lf_and_nul_never_pass),
 		cmocka_unit_test(test_random_messages_come_out_as_they_should),

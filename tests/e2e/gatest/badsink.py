@@ -1,8 +1,8 @@
 """A receiving SMTP server of ours that misbehaves exactly as a test scripts it, and remembers every octet.
 
 A script is a dict from a point of the session to what happens there. Points: "banner", "EHLO", "HELO", "STARTTLS",
-"MAIL", "RCPT", "RCPT 2" (the second one of a transaction), "DATA", "body" (within the data, see Body), "EOD" (the end
-of the data), "RSET", "NOOP", "QUIT", "other" (any other command) and "connect" (before the banner).
+"MAIL", "RCPT", "RCPT 2" (the second one of a transaction), "DATA", "BDAT" (a chunk that is not the last), "body" (within the data, see Body),
+"EOD" (the end of the data or of the last chunk), "RSET", "NOOP", "QUIT", "other" (any other command) and "connect" (before the banner).
 What happens is one of, or a list of:
 
     "550 5.1.1 no"          a reply, CRLF added (a list of strings in Lines makes one multi-line reply)
@@ -94,13 +94,13 @@ class _Ended(Exception):
 
 
 class Message:
-    def __init__(self, session, stuffed):
-        self.session = session
+    def __init__(self, session, stuffed, chunked=False):
+        self.session, self.chunked = session, chunked
         self.sender = session.sender
         self.recipients = list(session.recipients)
         self.parameters = session.parameters
         self.stuffed = stuffed
-        self.wire = re.sub(rb"(?m)^\.", b"", stuffed)
+        self.wire = stuffed if chunked else re.sub(rb"(?m)^\.", b"", stuffed)
         self.tls = session.tls
         self.at = time.monotonic()
         self.accepted = False
@@ -128,6 +128,7 @@ class Session:
 
     def reset(self):
         self.sender, self.recipients, self.parameters, self.rcpt_seen = None, [], "", 0
+        self.chunks = []
 
     def verbs(self):
         return [line.split(b" ")[0].split(b":")[0].decode("latin-1").upper() for line in self.commands]
@@ -223,7 +224,7 @@ class Session:
             line = await self.line()
             self.commands.append(line)
             verb = re.split(rb"[ :]", line, 1)[0].decode("latin-1").upper()
-            handler = {"MAIL": self.mail, "RCPT": self.rcpt, "DATA": self.data}.get(verb)
+            handler = {"MAIL": self.mail, "RCPT": self.rcpt, "DATA": self.data, "BDAT": self.bdat}.get(verb)
             if handler:
                 await handler(line)
                 continue
@@ -260,6 +261,24 @@ class Session:
                 await self.fill()
         message = Message(self, self.buffer[:end])
         self.buffer = self.buffer[end + 3:]
+        await self.end_of(message)
+
+    async def bdat(self, line):
+        words = line.split()
+        size, hook = int(words[1]), self.script.get("body")
+        while len(self.buffer) < size:
+            if hook and len(self.buffer) >= hook.after:
+                await self.do(hook.actions, "body")
+                hook = None
+            await self.fill()
+        self.chunks.append(self.buffer[:size])
+        self.buffer = self.buffer[size:]
+        if words[2:] == [b"LAST"]:
+            await self.end_of(Message(self, b"".join(self.chunks), chunked=True))
+        else:
+            await self.at("BDAT", line)
+
+    async def end_of(self, message):
         self.sink.attempts.append(message)
         self.codes = []
         try:
@@ -381,6 +400,7 @@ class BadSink:
             "HELO": f"250 {self.name}",
             "MAIL": "250 2.1.0 ok",
             "RCPT": "250 2.1.5 ok",
+            "BDAT": "250 2.0.0 more",
             "DATA": "354 go on" if session.recipients else "503 5.5.1 no recipients",
             "EOD": "250 2.0.0 kept",
             "RSET": "250 2.0.0 ok",
