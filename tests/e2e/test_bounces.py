@@ -297,3 +297,122 @@ def test_a_delivery_is_not_told_unasked(refusing):
     server.wait_empty()
     time.sleep(1.5)
     assert len(sink.messages) == 1
+
+
+# --- what the sender asked for (RFC 3461) ---
+
+DSN = ["PIPELINING", "8BITMIME", "DSN"]
+
+
+def ask(server, recipients, parameters="", wire=ORIGINAL):
+    with server.client() as client:
+        client.ehlo()
+        assert client.cmd(f"MAIL FROM:<a@sender.example> {parameters}").code == 250
+        for recipient in recipients:
+            address, _, more = recipient.partition(" ")
+            assert client.cmd(f"RCPT TO:<{address}> {more}".rstrip()).code == 250
+        assert client.data(wire).code == 250
+
+
+def test_notify_decides_whose_failure_is_told(refusing):
+    server, sink = refusing()
+    ask(server, ["never@receiver.example NOTIFY=NEVER", "success@receiver.example NOTIFY=SUCCESS", "delay@receiver.example NOTIFY=DELAY",
+                 "failure@receiver.example NOTIFY=FAILURE", "both@receiver.example NOTIFY=SUCCESS,FAILURE", "silent@receiver.example"])
+    report, = reports(sink)
+    assert sorted(one["Final-Recipient"] for one in report.each) == [f"rfc822; {name}@receiver.example" for name in ("both", "failure", "silent")]
+    server.wait_empty()
+    assert len(sink.messages) == 1
+
+
+def test_envid_and_orcpt_are_in_the_report(refusing):
+    server, sink = refusing()
+    ask(server, ["b@receiver.example ORCPT=rfc822;first+2Bname@list.example"], "ENVID=QQ+3D17")
+    report, = reports(sink)
+    assert report.about["Original-Envelope-Id"] == "QQ=17"
+    assert report.each[0]["Original-Recipient"] == "rfc822;first+name@list.example"
+
+
+@pytest.mark.parametrize("ret, kind", [("FULL", "message/rfc822"), ("HDRS", "text/rfc822-headers")])
+def test_ret_decides_what_is_returned(refusing, ret, kind):
+    server, sink = refusing()
+    ask(server, ["b@receiver.example"], f"RET={ret}")
+    report, = reports(sink)
+    assert report.parts[2].get_content_type() == kind
+
+
+def test_a_success_is_told_where_the_next_host_does_not(refusing):
+    server, sink = refusing({})
+    ask(server, ["asked@receiver.example NOTIFY=SUCCESS,FAILURE", "not@receiver.example NOTIFY=FAILURE", "silent@receiver.example"], "ENVID=E1")
+    sink.wait_messages(2)
+    report = Report(sink.messages[1])
+    one, = report.each
+    assert (one["Final-Recipient"], one["Action"], one["Status"]) == ("rfc822; asked@receiver.example", "relayed", "2.0.0")
+    assert report.about["Original-Envelope-Id"] == "E1" and report.parts[2].get_content_type() == "text/rfc822-headers"
+    server.wait_empty()
+    assert len(sink.messages) == 2
+
+
+def test_a_success_is_told_after_kill_9_and_not_delivered_again(refusing):
+    server, sink = refusing({})
+    ask(server, ["asked@receiver.example NOTIFY=SUCCESS"])
+    sink.wait_messages(1)
+    server.wait_queue(success_total=1)
+    server.kill()
+    server.start()
+    server.wait_empty()
+    assert [message.sender for message in sink.messages if message.sender] == ["a@sender.example"]
+    assert 1 <= len([message for message in sink.messages if not message.sender]) <= 2
+
+
+def test_what_was_asked_is_passed_on_to_a_host_that_offers_dsn(greenarrow, sinks):
+    sink = sinks(extensions=DSN)
+    server = greenarrow(route=sink, bounce=True)
+    ask(server, ["b@receiver.example NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2By@list.example", "c@receiver.example"], "RET=HDRS ENVID=QQ+3D17")
+    message, = sink.wait_messages(1)
+    assert "RET=HDRS" in message.parameters and "ENVID=QQ+3D17" in message.parameters
+    commands = [command for command in message.session.commands if command.startswith(b"RCPT")]
+    assert commands == [b"RCPT TO:<b@receiver.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2By@list.example", b"RCPT TO:<c@receiver.example>"]
+    server.wait_empty()
+    time.sleep(1.5)
+    assert len(sink.messages) == 1, "that host tells, not we"
+
+
+def test_a_report_asks_for_no_report(greenarrow, sinks):
+    sink = sinks(REFUSE, extensions=DSN)
+    greenarrow(route=sink, bounce=True).submit()
+    message, = reports(sink) and sink.messages
+    assert b"RCPT TO:<a@sender.example> NOTIFY=NEVER" in message.session.commands
+
+
+def test_a_delay_is_told_to_who_asked(refusing):
+    server, sink = refusing(LATE, retry="retry_schedule 1s", general="bounce_delay_after 1s")
+    late(sink, "451 4.7.1 greylisted")
+    ask(server, ["b@receiver.example NOTIFY=DELAY", "c@receiver.example NOTIFY=FAILURE", "d@receiver.example"])
+    report, = reports(sink)
+    assert [one["Final-Recipient"] for one in report.each] == ["rfc822; b@receiver.example"]
+
+
+def test_a_sender_beyond_ascii_gets_a_report_of_rfc_6533(greenarrow, sinks):
+    sink = sinks({"RCPT": lambda session, line: Default() if "s\u00fc".encode() in line else "550 5.1.1 no"}, extensions=["8BITMIME", "SMTPUTF8"])
+    server = greenarrow(route=sink, bounce=True)
+    with server.client() as client:
+        client.ehlo()
+        assert client.cmd("MAIL FROM:<s\u00fc@sender.example> SMTPUTF8".encode()).code == 250
+        assert client.cmd("RCPT TO:<\u00f6@receiver.example>".encode()).code == 250
+        assert client.data("Subject: \u00fc\r\n\r\nx\r\n".encode()).code == 250
+    message, = sink.wait_messages(1)
+    assert "SMTPUTF8" in message.parameters
+    assert b"Content-Type: message/global-delivery-status" in message.wire and b"Content-Type: message/global\r\n" in message.wire
+    assert "Final-Recipient: utf-8; \u00f6@receiver.example\r\n".encode() in message.wire
+
+
+def test_a_recipient_beyond_ascii_is_told_in_ascii_to_who_has_nothing_else(greenarrow, sinks):
+    sink = sinks(REFUSE, extensions=["8BITMIME"])
+    server = greenarrow(route=sink, bounce=True)
+    with server.client() as client:
+        client.ehlo()
+        assert client.cmd("MAIL FROM:<a@sender.example> SMTPUTF8".encode()).code == 250
+        assert client.cmd("RCPT TO:<\u00f6\u20ac@receiver.example>".encode()).code == 250
+        assert client.data(ORIGINAL).code == 250
+    report, = reports(sink)
+    assert report.each[0]["Final-Recipient"] == "utf-8; \\x{F6}\\x{20AC}@receiver.example"
