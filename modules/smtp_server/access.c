@@ -1,5 +1,5 @@
 /*
- * access.c - from directives to what a session asks: AUTH, users, domains.
+ * access.c - from directives to what a session asks: listeners, AUTH, users, domains.
  *
  * Called by service.c when a configuration comes into force, and by check() in the
  * process of greenarrow_config validate; main thread or main loop.  A fault of the
@@ -72,6 +72,29 @@ file_missing(struct report *r, int error, bool required)
 	else
 		ga_log(r->inst, GA_WARN, "GA-SMTPD-0016", "smtp_service %s: %s: %s; AUTH is answered with 454",
 		    r->service, r->file, strerror(error));
+}
+
+/* --- listeners --- */
+
+static void
+make_listeners(struct smtpd_access *a, const struct smtpd_conf *conf, struct ga_pool *pool,
+    struct report *r)
+{
+	struct smtpd_listeners *l = &a->listeners;
+	struct smtpd_environment e = { NULL };
+	int error = 0;
+
+	*l = (struct smtpd_listeners){ conf->listen, conf->listen_tls, (unsigned)conf->max_connections, true };
+	if (conf->environment_file.n > 0) {
+		r->file = ga_cstr(pool, conf->environment_file);
+		if (r->file == NULL || !smtpd_environment_read(pool, r->file, &e, file_fault, r, &error))
+			fault(r, "environment_file %.*s: %s", (int)conf->environment_file.n,
+			    conf->environment_file.p, strerror(error));
+		else
+			smtpd_listeners_override(l, pool, &e, file_fault, r);
+	}
+	if (l->enabled && l->plain.n == 0 && l->tls.n == 0)
+		fault(r, "it lacks listen or listen_tls");
 }
 
 /* --- users --- */
@@ -150,13 +173,12 @@ static void
 make(struct smtpd_access *a, const struct smtpd_conf *conf, const struct ga_object *block,
     struct ga_pool *pool, struct report *r)
 {
+	make_listeners(a, conf, pool, r);
 	a->auth_required = conf->require_auth || conf->smtp_auth == SMTPD_AUTH_REQUIRED;
 	a->auth = a->auth_required || conf->smtp_auth == SMTPD_AUTH_OPTIONAL;
 	if (conf->require_auth && conf->smtp_auth == SMTPD_AUTH_OFF &&
 	    ga_object_has(block, "smtp_server", "smtp_auth"))
 		fault(r, "require_auth yes needs AUTH, and smtp_auth is off");
-	if (conf->listen.n == 0 && conf->listen_tls.n == 0)
-		fault(r, "it lacks listen or listen_tls");
 	if (conf->listen_tls.n > 0 && conf->tls_certificate_files.n == 0)
 		fault(r, "listen_tls needs tls_certificate_files");
 	if (conf->require_tls && conf->tls_certificate_files.n == 0)

@@ -11,6 +11,7 @@
 #include <greenarrow/run.h>
 
 #include "domains.h"
+#include "listeners.h"
 #include "users.h"
 
 struct smtpd_conf;
@@ -23,6 +24,7 @@ struct smtpd_networks {
 bool smtpd_networks_have(const struct smtpd_networks *, const struct ga_sockaddr *);
 
 struct smtpd_access {
+	struct smtpd_listeners listeners;
 	struct smtpd_networks relay;		/* who may send to anyone */
 	struct smtpd_networks proxies, xclient;	/* who may say who the client is */
 	bool auth;			/* AUTH is spoken */

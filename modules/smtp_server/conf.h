@@ -18,6 +18,8 @@ enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 	    "addresses to accept SMTP on, each with its port")			\
 	X(list, listen_tls, "", "is=listen repeat", "smtp_service",		\
 	    "the same, where TLS comes before the first word (RFC 8314: port 465)") \
+	X(path, environment_file, "", "", "smtp_service",			\
+	    "`export NAME=value` lines, read, never executed: ENABLED PORT IPADDR CONCURRENCY override this block") \
 	X(list, tls_certificate_files, "", "is=file", "smtp_service",		\
 	    "certificate chain and private key, PEM: with them STARTTLS is offered") \
 	X(flag, starttls_offer, "yes", "", "smtp_service",			\

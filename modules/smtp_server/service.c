@@ -150,8 +150,8 @@ smtpd_services_stage(struct ga_inst *inst, struct smtpd_service **list,
 		s = service_of(inst, list, ga_object_name(block));
 		g = gen_new(s, snapshot, block);
 		if (!gen_tls(g) || !smtpd_gen_access(g) ||
-		    !gen_listen(g, &g->conf->listen, accepted) ||
-		    !gen_listen(g, &g->conf->listen_tls, accepted_tls)) {
+		    !gen_listen(g, &g->access.listeners.plain, accepted) ||
+		    !gen_listen(g, &g->access.listeners.tls, accepted_tls)) {
 			smtpd_gen_unref(g);
 			return false;
 		}

@@ -49,7 +49,7 @@ take_slot(struct smtpd_worker *w, struct smtpd_gen *g, const struct ga_sockaddr 
 	if (w->draining)
 		return "4.3.2 Shutting down";
 	switch (smtpd_limits_take(&g->service->limits, peer,
-	    (unsigned)g->conf->max_connections, per_client, client)) {
+	    g->access.listeners.max_connections, per_client, client)) {
 	case SMTPD_SLOT_FULL:
 		return "4.3.2 Too many connections";
 	case SMTPD_SLOT_CLIENT:

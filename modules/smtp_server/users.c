@@ -5,14 +5,11 @@
  * loop or in the process of greenarrow_config validate; looked up by sessions on their
  * loops.  Owns the text of the file, wiped when the last reference goes.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <gnutls/crypto.h>
 #include <uthash.h>
@@ -44,7 +41,7 @@ struct smtpd_users {
 /* The file being read. */
 struct reading {
 	struct smtpd_users *users;
-	smtpd_users_fault_fn *fault;
+	smtpd_fault_fn *fault;
 	void *arg;
 	unsigned line;
 };
@@ -235,66 +232,25 @@ make_lists(struct smtpd_users *u)
 
 /* --- the file --- */
 
-/* Its octets and room for a NUL; NULL: errno. */
-static char *
-read_all(int fd, size_t *size)
-{
-	size_t room = 65536, n = 0;
-	char *text = ga_xmalloc(room);
-	ssize_t r;
-
-	while ((r = read(fd, text + n, room - n - 1)) != 0) {
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r > 0 && (n += (size_t)r) >= USERS_FILE_MAX)
-			errno = EFBIG;
-		if (r < 0 || n >= USERS_FILE_MAX) {
-			explicit_bzero(text, n);
-			free(text);
-			return NULL;
-		}
-		if (n + 1 == room) {
-			char *more = ga_xmalloc(room * 2);
-
-			memcpy(more, text, n);
-			explicit_bzero(text, n);
-			free(text);
-			text = more;
-			room *= 2;
-		}
-	}
-	*size = n;
-	return text;
-}
-
 struct smtpd_users *
-smtpd_users_read(const char *path, smtpd_users_fault_fn *fault, void *arg, int *error)
+smtpd_users_read(const char *path, smtpd_fault_fn *fault, void *arg, int *error)
 {
+	struct smtpd_file f = smtpd_file_read(path, USERS_FILE_MAX);
 	struct reading r = { .fault = fault, .arg = arg };
 	struct smtpd_users *u;
-	struct stat st;
-	size_t size = 0;
-	char *text = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		text = read_all(fd, &size);
-	else if (fd >= 0)
-		errno = EINVAL;
-	*error = errno;
-	if (fd >= 0)
-		close(fd);
-	if (text == NULL)
+	*error = f.error;
+	if (f.text == NULL)
 		return NULL;
 	u = ga_xcalloc(1, sizeof *u);
 	atomic_init(&u->refs, 1);
 	u->last = &u->first;
-	u->text = text;
-	u->size = size;
+	u->text = f.text;
+	u->size = f.size;
 	if (gnutls_rnd(GNUTLS_RND_NONCE, &u->seed, sizeof u->seed) < 0)
 		u->seed = (uint32_t)(uintptr_t)u;
 	r.users = u;
-	if ((st.st_mode & S_IROTH) != 0)
+	if ((f.mode & S_IROTH) != 0)
 		fault(arg, 0, 0, false, "everybody on this machine can read it");
 	take_lines(&r);
 	make_lists(u);

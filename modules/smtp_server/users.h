@@ -9,7 +9,7 @@
 #ifndef SMTPD_USERS_H
 #define SMTPD_USERS_H
 
-#include <greenarrow/ga_mem.h>
+#include "file.h"
 
 #define SMTPD_USER_NAME_MAX 255u
 
@@ -23,15 +23,11 @@ struct smtpd_user {
 
 struct smtpd_users;
 
-/* What is wrong in the file; column counts octets from 1. */
-typedef void smtpd_users_fault_fn(void *arg, unsigned line, unsigned column, bool error,
-    const char *message);
-
 /*
  * Reads a file.  NULL: it could not be read, *error is the errno.  Faults are all told;
  * lines with an error are left out.  Blocks: not for a worker loop.
  */
-struct smtpd_users *smtpd_users_read(const char *path, smtpd_users_fault_fn *, void *arg,
+struct smtpd_users *smtpd_users_read(const char *path, smtpd_fault_fn *, void *arg,
     int *error) GA_NODISCARD;
 struct smtpd_users *smtpd_users_ref(struct smtpd_users *);
 void smtpd_users_unref(struct smtpd_users *);	/* NULL does nothing */

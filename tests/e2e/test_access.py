@@ -307,3 +307,41 @@ def test_a_login_by_xclient_is_one(greenarrow, sink):
         client.ehlo()
         assert client.cmd("MAIL FROM:<a@sender.example>").code == 530
     assert b"with ESMTPA id" in sink.wait_messages(1)[0].wire
+
+
+# environment_file.
+
+def test_the_environment_of_a_service_says_where_it_listens(greenarrow):
+    server = greenarrow(start=False)
+    path = server.folder / "control" / "smtp2"
+    port, other = ports.free_port(), ports.free_port()
+    marker = server.folder / "executed"
+    server.settings.top = f"smtp_service smtp2 {{\nlisten 127.0.0.1:{port}\nenvironment_file smtp2\n}}\n"
+    server.write_config()
+    done = server.run("greenarrow_config", "validate")
+    assert done.returncode == 1 and "environment_file" in done.stderr and "No such file" in done.stderr
+
+    def listens(where):
+        try:
+            smtp.Smtp(where).close()
+            return True
+        except ConnectionError:
+            return False
+
+    path.write_text(f"# the second service\nexport PORT={other}\nexport CONCURRENCY='1'\nexport NOTE='$(touch {marker})'\n")
+    server.start()
+    assert listens(("127.0.0.1", other)) and not listens(("127.0.0.1", port))
+    with smtp.Smtp(("127.0.0.1", other)), smtp.Smtp(("127.0.0.1", other)) as second:
+        assert second.banner.code == 421
+    path.write_text("ENABLED=0\n")
+    assert server.run("greenarrow_config", "reload").returncode == 0
+    assert not listens(("127.0.0.1", other)) and not listens(("127.0.0.1", port))
+    path.write_text("IPADDR=127.0.0.5\n")
+    assert server.run("greenarrow_config", "reload").returncode == 0
+    assert listens(("127.0.0.5", port)) and not listens(("127.0.0.1", port))
+    path.write_text(f"export PORT=`touch {marker}`\n")
+    server.expect_log("reload refused")
+    done = server.run("greenarrow_config", "reload")
+    assert done.returncode == 1 and f"{path}:1:13: " in done.stderr
+    assert listens(("127.0.0.5", port)), "nothing has changed"
+    assert not marker.exists()
