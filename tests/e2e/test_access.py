@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 
 import pytest
 
@@ -211,9 +212,10 @@ def test_the_proxys_clients_are_held_to_their_own_addresses(greenarrow, sink):
             client.ehlo()
             assert client.cmd("MAIL FROM:<a@sender.example>").code == 250
             assert client.cmd("RCPT TO:<b@receiver.example>").code == 550, header
-    with behind(server.address, v1("198.51.100.8")) as first, behind(server.address, v2("198.51.100.8")) as second:
+    with behind(server.address, v1("198.51.100.8")) as first:
         assert first.reply().code == 220
-        assert second.reply().code == 421
+        with behind(server.address, v2("198.51.100.8")) as second:
+            assert second.reply().code == 421
         with behind(server.address, v2("198.51.100.9")) as other:
             assert other.reply().code == 220
 
@@ -331,8 +333,9 @@ def test_the_environment_of_a_service_says_where_it_listens(greenarrow):
     path.write_text(f"# the second service\nexport PORT={other}\nexport CONCURRENCY='1'\nexport NOTE='$(touch {marker})'\n")
     server.start()
     assert listens(("127.0.0.1", other)) and not listens(("127.0.0.1", port))
-    with smtp.Smtp(("127.0.0.1", other)), smtp.Smtp(("127.0.0.1", other)) as second:
-        assert second.banner.code == 421
+    time.sleep(0.2)         # for the session that asked to be over
+    with smtp.Smtp(("127.0.0.1", other)) as first, smtp.Smtp(("127.0.0.1", other)) as second:
+        assert (first.banner.code, second.banner.code) == (220, 421)
     path.write_text("ENABLED=0\n")
     assert server.run("greenarrow_config", "reload").returncode == 0
     assert not listens(("127.0.0.1", other)) and not listens(("127.0.0.1", port))
