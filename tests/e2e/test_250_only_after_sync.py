@@ -19,14 +19,20 @@ def start(greenarrow, disk, **arguments):
     return server.start()
 
 
-def test_250_comes_only_after_the_sync_that_covers_the_message(greenarrow, sink, disk):
+@pytest.mark.parametrize("chunks", [False, True], ids=["DATA", "BDAT"])
+def test_250_comes_only_after_the_sync_that_covers_the_message(greenarrow, sink, disk, chunks):
     server = start(greenarrow, disk, route=sink)
     disk.delay(1000)
     with server.client() as client:
         client.ehlo()
         client.envelope()
-        client.cmd("DATA")
-        client.send(corpus.stuffed(corpus.simple()))
+        if chunks:
+            pieces = smtp.in_chunks(corpus.simple(), 50)
+            client.send(b"".join(pieces))
+            assert all("octets received" in client.reply().text for _ in pieces[1:])
+        else:
+            client.cmd("DATA")
+            client.send(corpus.stuffed(corpus.simple()))
         sent = time.monotonic()
         assert client.silent(0.8), "an answer before the sync returned"
         assert client.reply().code == 250

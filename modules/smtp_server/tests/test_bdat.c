@@ -168,6 +168,33 @@ test_a_client_that_goes_in_a_chunk_leaves_nothing(void **state)
 	free(text);
 }
 
+/* The spool still has pieces of the message that was given up. */
+static void
+test_rset_during_an_upload_leaves_the_next_message_whole(void **state)
+{
+	static const char *const resets[] = { "RSET\r\n", HELLO, "HELO c.example\r\n" HELLO };
+	char *text = large(600000);
+
+	for (size_t i = 0; i < 3; i++) {
+		struct world *w = greeted("max_header_size 10MiB");
+
+		expect(w, ENVELOPE "BDAT 500000\r\n", "250");
+		w->answers_late = true;
+		expect_n(w, text, 500000, "250 2.0.0 500000 octets");
+		assert_true(w->pieces_waiting > 0);
+		expect(w, resets[i], "250");
+		expect(w, "BDAT 2 LAST\r\n\r\n", "503 5.5.1 MAIL first");
+		expect(w, ENVELOPE "BDAT 600000\r\n", "250");
+		world_send(w, text, 600000);
+		w->piece_error = EIO;			/* of the one that nobody waits for */
+		world_write_pieces(w);
+		w->piece_error = 0;
+		world_disconnect(w);
+		world_free(w);
+	}
+	free(text);
+}
+
 static void
 test_no_room_is_said_after_the_first_chunk(void **state)
 {
@@ -650,6 +677,7 @@ main(void)
 		cmocka_unit_test(test_a_large_body_in_chunks_goes_to_the_spool_as_it_comes),
 		cmocka_unit_test(test_a_spool_that_fails_refuses_the_next_chunk),
 		cmocka_unit_test(test_a_client_that_goes_in_a_chunk_leaves_nothing),
+		cmocka_unit_test(test_rset_during_an_upload_leaves_the_next_message_whole),
 		cmocka_unit_test(test_no_room_is_said_after_the_first_chunk),
 		cmocka_unit_test(test_a_chunk_waits_for_memory),
 		cmocka_unit_test(test_chunks_out_of_order_are_read_and_refused),
