@@ -61,7 +61,7 @@ enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 	X(size, max_header_size, "1MiB", "min=1KiB max=64MiB", "smtp_service",	\
 	    "octets of a message's header")					\
 	X(int, max_recipients, "1000", "min=1 max=1000000", "smtp_service",	\
-	    "recipients of a message; one more gets 452 4.5.3")			\
+	    "recipients of a message, announced as LIMITS RCPTMAX; one more gets 452 4.5.3")			\
 	X(choice, bare_newlines, "reject", "oneof=reject|normalize", "smtp_service", \
 	    "a line end that is not CRLF: refuse the message, or rewrite it to CRLF") \
 	X(duration, smtpd_timeout, "5m", "min=1s max=1d", "smtp_service",	\
