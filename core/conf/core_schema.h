@@ -38,6 +38,8 @@
 	    "Where load_module finds names")							\
 	X(list, dns_server, "", "is=ipport repeat", "general,top",				\
 	    "DNS servers to ask; default: the system's")					\
+	X(path, tls_trust_file, "", "is=file restart", "general",				\
+	    "Certificates (PEM) that are trusted besides the system's, where they are verified")	\
 	X(duration, stop_timeout, "20s", "min=1s max=1h", "general,top",			\
 	    "How long work in progress may take when the daemon is stopped")			\
 	X(int, max_waits, "10000", "min=1", "general,top",					\

@@ -364,6 +364,10 @@ bring_up(const struct gac_core_conf *core)
 		return false;
 	}
 	gac_tls_init();
+	if (core->tls_trust_file.n > 0 && !gac_tls_trust(core->tls_trust_file.p, err, sizeof err)) {
+		fprintf(stderr, "%s: %s\n", gac_daemon.program, err);
+		return false;
+	}
 	gac_listen_begin();
 	if (!gac_generation_init(m.snapshot))
 		return false;

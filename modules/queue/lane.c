@@ -1,7 +1,8 @@
 /*
  * lane.c - due envelopes, in lanes of VirtualMTA x recipient domain x sender domain.
  *
- * A lane has at most WINDOW attempts outstanding; the rest waits here as numbers.
+ * A lane has at most `window` attempts outstanding, enough for all connections that its
+ * group may have; the rest waits here as numbers.
  * So ten million envelopes for a slow destination are not ten million tickets,
  * and what the throttle shares out among senders it has all in sight.  A lane
  * lives while it has something waiting or outstanding.
@@ -11,7 +12,8 @@
 
 #include "queue.h"
 
-#define WINDOW 200
+#define WINDOW_MIN 200
+#define WINDOW_MAX 20000
 #define SLICE 100	/* attempts started in one go: some end at once */
 #define LANES_NOW 64	/* lanes of a new message that run at once; others at the next turn */
 
@@ -30,10 +32,23 @@ q_lane_of(struct q_loop *l, uint32_t envelope)
 	if (lane != NULL)
 		return lane;
 	lane = ga_xcalloc(1, sizeof *lane);
+	lane->window = WINDOW_MIN;
 	lane->key = key.key;
 	lane->loop = l;
 	HASH_ADD(hh, l->lanes, key, sizeof lane->key, lane);
 	return lane;
+}
+
+/* Twice as many as there are connections, so that none waits for the queue. */
+void
+q_lane_limit(struct q_lane *lane, uint64_t connections)
+{
+	if (connections == 0 || connections > WINDOW_MAX / 2)
+		lane->window = WINDOW_MAX;
+	else if (connections > WINDOW_MIN / 2)
+		lane->window = (uint32_t)connections * 2;
+	else
+		lane->window = WINDOW_MIN;
 }
 
 /* Nothing was tried: it keeps its place before those that have come since. */
@@ -108,7 +123,7 @@ q_lane_run(struct q_loop *l, struct q_lane *lane)
 	if (lane->running || lane->posted)
 		return;
 	lane->running = true;
-	while (!l->draining && lane->n > 0 && lane->out < WINDOW && started++ < SLICE) {
+	while (!l->draining && lane->n > 0 && lane->out < lane->window && started++ < SLICE) {
 		uint32_t envelope = take(l, lane);
 
 		lane->out++;
@@ -116,7 +131,7 @@ q_lane_run(struct q_loop *l, struct q_lane *lane)
 		q_attempt_start(l, lane, envelope);
 	}
 	lane->running = false;
-	if (!l->draining && lane->n > 0 && lane->out < WINDOW)
+	if (!l->draining && lane->n > 0 && lane->out < lane->window)
 		run_later(l, lane);
 	if (lane->n == 0 && lane->out == 0 && !lane->posted) {
 		HASH_DEL(l->lanes, lane);

@@ -26,6 +26,8 @@
 	    "How long a message may wait; then one last attempt is made")			\
 	X(list, retry_schedule, "", "is=duration", "general,ip_address,relay_server,domain",	\
 	    "Waits between attempts, the last one repeats; default: ((n-1)*20)^2 s after acceptance") \
+	X(int, max_concurrent_connections, "100", "min=0", "general,ip_address,relay_server,domain", \
+	    "Connections that may be open at once for one throttle group; 0: no limit")	\
 	X(size, queue_memory, "0", "", "general",						\
 	    "Octets of message bodies kept in memory, reception included; 0: a quarter of the machine's")
 
@@ -93,7 +95,8 @@ struct q_lane {
 	UT_hash_handle hh;
 	struct { uint32_t virtual_mta, domain, sender; } key;
 	uint32_t first, last;		/* by lane_next */
-	uint32_t n, out;		/* waiting here; attempts outstanding */
+	uint32_t n, out;		/* waiting here; attempts outstanding, */
+	uint32_t window;		/* and how many may be */
 	struct q_loop *loop;
 	struct ga_post more;		/* goes on with a long lane at the loop's next turn */
 	bool running, posted;
@@ -207,6 +210,7 @@ uint64_t q_curve_ms(unsigned attempts);
 uint64_t q_next_wait_ms(struct q_loop *, const struct ga_settings *, unsigned attempts,
     uint64_t accepted_ms);
 uint64_t q_lifetime_ms(const struct ga_settings *);
+uint64_t q_connections(const struct ga_settings *);	/* the group's limit, 0: none */
 
 /* lane.c */
 void q_lane_put(struct q_loop *, uint32_t envelope);
@@ -215,6 +219,8 @@ void q_lane_run(struct q_loop *, struct q_lane *);
 void q_lane_returned(struct q_loop *, struct q_lane *);
 struct q_lane *q_lane_of(struct q_loop *, uint32_t envelope);
 void q_lane_run_message(struct q_loop *, uint32_t message);
+/* The limit of connections where it goes, 0: none. */
+void q_lane_limit(struct q_lane *, uint64_t connections);
 void q_lanes_end(struct q_loop *);
 
 /* attempt.c */

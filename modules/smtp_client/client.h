@@ -60,6 +60,8 @@ X(int, max_recipients_per_delivery, "100", "min=1 max=1000", SMTPC_WHERE,	\
     "recipients of one message in one transaction")				\
 X(int, max_connect_attempts, "5", "min=1 max=20", SMTPC_WHERE,			\
     "addresses tried in one delivery attempt")					\
+X(flag, tls_verify, "no", "", SMTPC_WHERE,						\
+    "deliver only over TLS with a valid certificate of the host's name; defer otherwise") \
 X(flag, smtp_chunking, "yes", "", SMTPC_WHERE,					\
     "send messages by BDAT where CHUNKING is offered (RFC 3030), else by DATA")		\
 X(choice, smtp_8bit_unoffered, "send", "oneof=send|fail", SMTPC_WHERE,		\
@@ -205,6 +207,7 @@ struct smtpc_conn {
 
 	struct smtpc_offer offer;
 	bool tls, no_tls;		/* no_tls: a handshake failed, once more in clear */
+	bool verify, verified;		/* a certificate of the host's name: asked for, shown */
 	bool authenticated;
 	unsigned auth_step;		/* challenges answered */
 	bool reused;			/* not its first transaction, MAIL not answered yet */
@@ -291,7 +294,7 @@ smtpc_count(atomic_uint_fast64_t *c, int64_t by)
 /* --- connect.c --- */
 void smtpc_conn_open(struct smtpc_loop *, struct ga_group *, struct ga_batch);
 /* Begin anew with the same tickets, without penalty. */
-void smtpc_conn_again(struct smtpc_conn *);
+void smtpc_conn_again(struct smtpc_conn *, const char *why, bool abort);
 /* Connect to the same address again (in clear). */
 void smtpc_conn_retry_clear(struct smtpc_conn *);
 /* Try targets[target], or give up when there is none. */
@@ -329,6 +332,7 @@ void smtpc_line(struct smtpc_conn *, enum ga_line, const char *p, size_t n);
 void smtpc_tell_connection(struct smtpc_conn *, enum ga_hook_id, const char *reason);
 struct ga_addr smtpc_addr(const struct ga_sockaddr *, char buf[GA_SOCKADDR_TEXT]);
 
+#define SMTPC_NO_TLS "4.7.4"	/* STARTTLS is needed and not offered */
 struct smtpc_verdict;
 /* Remember why a host was given up. */
 void smtpc_reason(struct smtpc_conn *, const struct smtpc_verdict *);

@@ -451,6 +451,14 @@ smtpc_give_up_later(struct smtpc_conn *c)
 	later(c, give_up_now);
 }
 
+/* RFC 8689 4.2.1: it will not offer it tomorrow.  A certificate may be mended. */
+static bool
+no_tls_where_required(const struct smtpc_conn *c)
+{
+	return c->txn.message != NULL && (c->txn.message->flags & GA_MSG_REQUIRETLS) != 0 &&
+	    strcmp(c->why_enhanced, SMTPC_NO_TLS) == 0;
+}
+
 void
 smtpc_give_up(struct smtpc_conn *c)
 {
@@ -463,6 +471,10 @@ smtpc_give_up(struct smtpc_conn *c)
 	if (c->given_up) {
 		smtpc_deadline(c, 0);
 		return;
+	}
+	if (no_tls_where_required(c)) {
+		v.result = GA_RESULT_FAILURE;
+		v.enhanced = "5.7.30";
 	}
 	smtpc_carry_end(c, &v);
 	smtpc_result_rest(c, &v);
@@ -505,7 +517,7 @@ smtpc_conn_failed(struct smtpc_conn *c, const struct smtpc_verdict *v)
 	case SMTPC_RSET:
 	case SMTPC_MAIL:
 		if (c->reused && c->txn.first != NULL)
-			smtpc_conn_again(c);
+			smtpc_conn_again(c, "found closed when it was to be used again", true);
 		else
 			smtpc_host_failed(c, v);
 		return;

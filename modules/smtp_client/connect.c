@@ -23,6 +23,7 @@ smtpc_set_route(struct smtpc_conn *c, struct ga_route *route)
 	}
 	c->conf = ga_settings_conf(route->settings, "smtp_client");
 	c->plan = ga_settings_plan(route->settings);
+	c->verify |= c->conf->tls_verify;
 	c->max = c->conf->reuse_connections ?
 	    (unsigned)c->conf->reuse_connections_max_messages : 1;
 	if (c->offer.mail_max > 0 && c->offer.mail_max < c->max)
@@ -52,7 +53,7 @@ static void
 forget_session(struct smtpc_conn *c)
 {
 	c->offer = (struct smtpc_offer){ 0 };
-	c->tls = c->authenticated = c->reused = c->needs_rset = c->broken = c->write_failed = c->no_more = false;
+	c->tls = c->verified = c->authenticated = c->reused = c->needs_rset = c->broken = c->write_failed = c->no_more = false;
 	c->rcpt_limit = 0;
 	c->wanted = 0;
 	c->done = 0;
@@ -193,9 +194,9 @@ smtpc_conn_open(struct smtpc_loop *l, struct ga_group *group, struct ga_batch ba
 }
 
 void
-smtpc_conn_again(struct smtpc_conn *c)
+smtpc_conn_again(struct smtpc_conn *c, const char *why, bool abort)
 {
-	smtpc_drop_stream(c, "found closed when it was to be used again", true);
+	smtpc_drop_stream(c, why, abort);
 	c->no_tls = false;
 	smtpc_copy(c->initial_domain, sizeof c->initial_domain, c->route->domain);
 	smtpc_enter(c, SMTPC_CONNECTING);

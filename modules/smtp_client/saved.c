@@ -5,7 +5,7 @@
  * last is taken first, and by time, from which the oldest is closed when room is
  * needed.  It may serve another domain of its group, or the same one after a
  * reload, when everything matches that a receiver could tell apart: source address,
- * EHLO name, VirtualMTA, transport, TLS policy, credentials, and the host it is connected to; and
+ * EHLO name, VirtualMTA, transport, TLS policy, a verified certificate where it is asked for, credentials, and the host it is connected to; and
  * when the number of transactions that is allowed there is not reached.
  */
 #include "client.h"
@@ -97,6 +97,7 @@ smtpc_fits(const struct ga_route *r, void *arg)
 	conf = ga_settings_conf(r->settings, "smtp_client");
 	return conf->starttls_use == c->conf->starttls_use &&
 	    conf->starttls_require == c->conf->starttls_require &&
+	    (c->verified || !conf->tls_verify) &&
 	    ga_str_eq(conf->destination_username, c->conf->destination_username) &&
 	    ga_str_eq(conf->destination_password, c->conf->destination_password) &&
 	    conf->reuse_connections &&

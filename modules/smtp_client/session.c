@@ -106,16 +106,23 @@ auth(struct smtpc_conn *c, enum smtpc_kind kind)
 	}
 }
 
+static bool
+tls_required(const struct smtpc_conn *c)
+{
+	return c->conf->starttls_require || c->verify;
+}
+
 /* The session is open: STARTTLS first, or on with what there is. */
 static void
 established(struct smtpc_conn *c)
 {
-	bool wanted = (c->conf->starttls_use || c->conf->starttls_require) && !c->no_tls && !c->tls;
+	bool wanted = (c->conf->starttls_use || tls_required(c)) && !c->no_tls && !c->tls;
 
 	if (wanted && (c->offer.ext & SMTPC_STARTTLS))
 		command(c, SMTPC_STARTTLS_CMD, "STARTTLS", (struct ga_str){ "", 0 });
-	else if (c->conf->starttls_require && !c->tls)
-		host_unfit(c, "4.7.4", "does not offer STARTTLS, which starttls_require asks for");
+	else if (tls_required(c) && !c->tls)
+		host_unfit(c, SMTPC_NO_TLS, c->verify ? "does not offer STARTTLS, and the certificate is to be verified" :
+		    "does not offer STARTTLS, which starttls_require asks for");
 	else
 		secured(c);
 }
@@ -165,7 +172,7 @@ handshake(struct smtpc_conn *c)
 	char key[sizeof c->mx + 2 * GA_SOCKADDR_TEXT + 8];
 	char remote[GA_SOCKADDR_TEXT], source[GA_SOCKADDR_TEXT] = "";
 	const struct ga_sockaddr *from = &smtpc_source(c)->address;
-	struct ga_tls_params p = { .server_name = server_name(c),
+	struct ga_tls_params p = { .server_name = server_name(c), .verify = c->verify,
 		.timeout_ms = (uint32_t)c->conf->smtp_tls_timeout };
 
 	if (from->len != 0)
@@ -184,7 +191,7 @@ starttls(struct smtpc_conn *c, enum smtpc_kind kind)
 	if (kind == SMTPC_OK) {
 		smtpc_enter_since(c, SMTPC_HANDSHAKE, c->command_ms);
 		handshake(c);
-	} else if (c->conf->starttls_require) {
+	} else if (tls_required(c)) {
 		refused(c);
 	} else {
 		secured(c);
@@ -194,6 +201,7 @@ starttls(struct smtpc_conn *c, enum smtpc_kind kind)
 void
 smtpc_session_tls_done(struct smtpc_conn *c, const char *err)
 {
+	c->verified = err == NULL && c->verify;
 	if (c->state == SMTPC_SMTPS) {
 		c->tls = err == NULL;
 		if (c->tls)
@@ -204,7 +212,7 @@ smtpc_session_tls_done(struct smtpc_conn *c, const char *err)
 		c->tls = true;
 		c->offer = (struct smtpc_offer){ 0 };
 		command(c, SMTPC_EHLO, "EHLO", helo_name(c));
-	} else if (c->conf->starttls_require) {
+	} else if (tls_required(c)) {
 		host_unfit(c, "4.7.5", err);
 	} else {
 		smtpc_conn_retry_clear(c);

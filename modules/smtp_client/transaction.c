@@ -54,6 +54,12 @@ is_binary(const struct smtpc_txn *t)
 	return (t->message->flags & GA_MSG_BINARYMIME) != 0;
 }
 
+static bool
+requires_tls(const struct smtpc_txn *t)
+{
+	return (t->message->flags & GA_MSG_REQUIRETLS) != 0;
+}
+
 static void
 write_mail(struct smtpc_conn *c)
 {
@@ -62,7 +68,7 @@ write_mail(struct smtpc_conn *c)
 		.size = c->offer.ext & SMTPC_SIZE ? message_size(t) : 0,
 		.body_8bit = (c->offer.ext & SMTPC_8BITMIME) != 0 &&
 		    ((t->message->flags & GA_MSG_BODY_8BITMIME) || is_8bit(t)),
-		.binary = is_binary(t) };
+		.binary = is_binary(t), .requiretls = requires_tls(t) };
 
 	if (t->dsn) {
 		ga_attr_get(t->message->attrs, GA_ATTR_RET, &m.ret);
@@ -194,9 +200,9 @@ check_message(struct smtpc_conn *c)
 		/* RFC 3030 3: never by DATA, which would break it */
 		snprintf(text, sizeof text, "the message is binary and %s does not offer BINARYMIME", c->mx);
 		refuse_all(c, "5.6.3", text);
-	} else if (c->txn.message->flags & GA_MSG_REQUIRETLS) {
-		/* RFC 8689 4.2: certificates of receivers are not verified yet */
-		refuse_all(c, "5.7.30", "the sender requires verified TLS, which cannot be had");
+	} else if (requires_tls(&c->txn) && !(c->offer.ext & SMTPC_REQUIRETLS)) {
+		snprintf(text, sizeof text, "the sender requires TLS all the way, and %s does not offer REQUIRETLS", c->mx);
+		refuse_all(c, "5.7.30", text);
 	} else if (needs_utf8(c->txn.message) && !(c->offer.ext & SMTPC_SMTPUTF8)) {
 		snprintf(text, sizeof text, "the header is UTF-8 and %s does not offer SMTPUTF8", c->mx);
 		refuse_all(c, "5.6.7", text);
@@ -242,6 +248,11 @@ smtpc_txn_begin(struct smtpc_conn *c)
 {
 	struct smtpc_txn *t = &c->txn;
 
+	if (requires_tls(t) && !c->verified) {	/* RFC 8689 4.2.1: not on this connection */
+		c->verify = true;
+		smtpc_conn_again(c, "a verified certificate is asked for", false);
+		return;
+	}
 	trim(c);
 	check_message(c);
 	check_addresses(c);

@@ -266,6 +266,8 @@ smtpc_out_mail(struct smtpc_out *o, const struct smtpc_mail *m)
 		out_str(o, GA_STR(" BODY=8BITMIME"));
 	if (m->utf8)
 		out_str(o, GA_STR(" SMTPUTF8"));
+	if (m->requiretls)
+		out_str(o, GA_STR(" REQUIRETLS"));
 	if (m->ret.n > 0) {
 		out_str(o, GA_STR(" RET="));
 		out_str(o, m->ret);

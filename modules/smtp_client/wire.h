@@ -68,7 +68,7 @@ void smtpc_out_credentials(struct smtpc_out *, const char *before, struct ga_str
 struct smtpc_mail {
 	struct ga_str sender;
 	uint64_t size;		/* 0 = say nothing of it */
-	bool body_8bit, binary, utf8;
+	bool body_8bit, binary, utf8, requiretls;
 	struct ga_str ret, envid;	/* RFC 3461, not encoded; empty: say nothing of it */
 };
 void smtpc_out_mail(struct smtpc_out *, const struct smtpc_mail *);

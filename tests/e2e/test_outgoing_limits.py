@@ -27,6 +27,14 @@ def test_max_concurrent_connections_holds_for_its_group(greenarrow, sinks):
     assert sink.peak() == 3, "the limit has to be reached too, with this much waiting"
 
 
+def test_a_high_limit_is_reached_for_one_domain_and_one_sender(greenarrow, sinks):
+    sink = sinks({"EOD": [Delay(8), Default()]})
+    server = greenarrow(everywhere=group("receiver.example", sink, 600), general="stop_timeout 30s")
+    submit_many(server, 600)
+    sink.wait_for(lambda: sink.peak() >= 600, timeout=60)
+    server.wait_empty(60)
+
+
 def test_groups_do_not_share_a_limit(greenarrow, sinks):
     first, second = sinks(SLOW), sinks(SLOW)
     server = greenarrow(everywhere=group("one.example", first, 2) + group("two.example", second, 4))

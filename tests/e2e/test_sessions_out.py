@@ -181,3 +181,78 @@ def test_announced_limits_are_kept(greenarrow, sinks):
     assert sorted(len(message.recipients) for message in sink.messages) == [1, 3, 3, 3]
     assert max(session.verbs().count("MAIL") for session in sink.sessions) <= 2
     assert sorted(to for message in sink.messages for to in message.recipients) == sorted(f"b{i}@receiver.example" for i in range(10))
+
+
+# --- verified TLS, REQUIRETLS (RFC 8689) ---
+
+MX = "mx.receiver.example"
+TLS_OFFERS = ["PIPELINING", "8BITMIME", "REQUIRETLS"]
+
+
+@pytest.fixture
+def verified(greenarrow, dns, sinks, certificate):
+    """A daemon that trusts the tests' certificate and finds its receiver under `name`; and the receiver."""
+    need.root()
+
+    def make(name=MX, trust=True, extensions=TLS_OFFERS, script=None, tls=True, **arguments):
+        sink = sinks(script, extensions=extensions, certificate=certificate if tls else None, host="127.0.0.77", port=25)
+        arguments["general"] = (f"tls_trust_file {certificate[0]}\n" if trust else "") + arguments.get("general", "")
+        server = greenarrow(dns=dns({"receiver.example": f"MX 10 {name}.", name: f"A {sink.host}"}),
+                            service=f"tls_certificate_files {certificate[0]}, {certificate[1]}", **{"retry": "retry_schedule 1h", **arguments})
+        return server, sink
+    return make
+
+
+def test_a_valid_certificate_is_accepted(verified):
+    server, sink = verified(everywhere="tls_verify yes")
+    server.submit()
+    assert sink.wait_messages(1)[0].tls
+
+
+@pytest.mark.parametrize("how", [{"trust": False}, {"name": "mx.other.example"}, {"tls": False}], ids=["unknown authority", "other name", "no TLS"])
+def test_without_a_valid_certificate_nothing_is_sent(verified, how):
+    server, sink = verified(everywhere="tls_verify yes", **how)
+    server.submit()
+    server.wait_queue(disk=1)
+    assert server.queue()["deferral_total"] == 1
+    assert all("MAIL" not in session.verbs() for session in sink.sessions)
+
+
+def test_a_refused_starttls_is_no_way_around_it(verified):
+    server, sink = verified(everywhere="tls_verify yes", script={"STARTTLS": "454 4.7.0 not now"})
+    server.submit()
+    server.wait_queue(disk=1)
+    assert all("MAIL" not in session.verbs() for session in sink.sessions)
+
+
+def test_requiretls_is_passed_on_over_verified_tls(verified):
+    server, sink = verified()
+    server.submit(tls=True, parameters="REQUIRETLS")
+    message, = sink.wait_messages(1)
+    assert message.tls and message.parameters.endswith("REQUIRETLS")
+
+
+def test_requiretls_takes_no_connection_that_was_not_verified(verified):
+    server, sink = verified(everywhere="reuse_connections yes")
+    server.submit()
+    server.wait_empty()
+    server.submit(tls=True, parameters="REQUIRETLS")
+    server.wait_empty()
+    server.submit()
+    server.wait_empty()
+    assert ["REQUIRETLS" in message.parameters for message in sink.messages] == [False, True, False]
+    assert [message.session.number for message in sink.messages] == [0, 1, 1], "a new one; which serves others, too"
+    assert server.queue()["deferral_total"] == 0, "without penalty"
+
+
+@pytest.mark.parametrize("how, counter", [({"extensions": ["8BITMIME"]}, "failure_total"), ({"trust": False}, "deferral_total"),
+                                          ({"tls": False}, "failure_total"), ({"everywhere": "starttls_use no"}, None)],
+                         ids=["not offered", "not verified", "no TLS", "whatever starttls_use says"])
+def test_requiretls_is_kept(verified, how, counter):
+    server, sink = verified(**how)
+    server.submit(tls=True, parameters="REQUIRETLS")
+    if counter is None:
+        assert sink.wait_messages(1)[0].tls
+    else:
+        server.wait_queue(**{counter: 1})
+        assert not sink.attempts
