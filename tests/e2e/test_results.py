@@ -3,6 +3,7 @@
 The table plays one script a cell against one daemon; every cell has a receiver of its own, reached by its domain.
 """
 
+import re
 import time
 
 import pytest
@@ -121,13 +122,16 @@ def test_each_behaviour_of_a_receiver_has_exactly_one_outcome(greenarrow, sinks,
             break
         time.sleep(0.1)
     time.sleep(1)               # whatever is tried twice shows now
-    problems = []
-    for one, receiver in zip(cells, receivers):
+    problems, log = [], server.log_text()
+    for number, (one, receiver) in enumerate(zip(cells, receivers)):
         taken, outcome = len(receiver.messages), one.values[1]
         if (taken == 1) is not (outcome == DELIVERED):
             problems.append(f"{one.id}: {outcome} expected, receiver took {taken}\n{receiver.dump(2)[-1500:]}")
         if len(receiver.attempts) > 1:
             problems.append(f"{one.id}: the message was sent {len(receiver.attempts)} times")
+        said = re.findall(rf"to c{number}\.example: (\w+), attempt 1, vmta=ip-1 group=2,c{number}\.example: \S", log)
+        if said != {DELIVERED: [], DEFERRED: ["deferral"], FAILED: ["failure"]}[outcome]:
+            problems.append(f"{one.id}: {outcome} expected, the log says {said}")
     queue = server.queue()
     found = {DELIVERED: queue["success_total"], DEFERRED: queue["deferral_total"], FAILED: queue["failure_total"]}
     assert found == expected and not problems, f"{found} instead of {expected}; cells {[one.id for one in cells]}\n" + "\n".join(problems)
