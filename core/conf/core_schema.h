@@ -22,6 +22,8 @@
 	    "Name of this instance at a proxy and in events; default: hostname")		\
 	X(string, default_virtual_mta, "", "is=virtual_mta", "general",				\
 	    "VirtualMTA of a message that names none or one that does not exist")		\
+	X(flag, process_x_virtual_mta_header, "no", "", "general,smtp_service",			\
+	    "The header field x-virtual-mta names the VirtualMTA, as for PowerMTA, and is taken out")	\
 	X(string, workers, "auto", "is=auto_or_int restart", "general,top",			\
 	    "How many loops (threads) work; auto: one a core")					\
 	X(string, run_as_user, "", "is=user restart", "general,top",				\

@@ -144,6 +144,48 @@ void ga_body_prepend(struct ga_body *b, const void *p, size_t n)
 	b->size += n;
 }
 
+static void free_chunk(struct ga_body *b, struct ga_body_chunk *c)
+{
+	b->nchunks--;
+	if (c == embedded(b))
+		return;			/* goes with the body */
+	count(-(int64_t)chunk_size(c));
+	free(c);
+}
+
+/* The first chunk stays, for a body always has one. */
+void ga_body_cut(struct ga_body *b, uint64_t at, uint64_t n)
+{
+	struct ga_body_chunk *c = b->chunks, *before = NULL, *next;
+
+	if (c == NULL || at > b->size || n > b->size - at)
+		abort();
+	b->size -= n;
+	for (; n > 0; c = next) {
+		size_t part;
+
+		next = c->next;
+		if (at >= c->n) {
+			at -= c->n;
+			before = c;
+			continue;
+		}
+		part = c->n - at < n ? c->n - (size_t)at : (size_t)n;
+		memmove(c->data + at, c->data + at + part, c->n - (size_t)at - part);
+		c->n -= part;
+		n -= part;
+		at = 0;
+		if (c->n > 0 || before == NULL) {
+			before = c;
+			continue;
+		}
+		before->next = next;
+		if (b->last == c)
+			b->last = before;
+		free_chunk(b, c);
+	}
+}
+
 struct ga_body *ga_body_ref(struct ga_body *b)
 {
 	__atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);

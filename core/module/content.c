@@ -72,11 +72,15 @@ parse_field(struct ga_str raw)
 	if (colon == NULL || colon == raw.p)
 		return f;
 	n = (size_t)(colon - raw.p);
+	while (n > 0 && (raw.p[n - 1] == ' ' || raw.p[n - 1] == '\t'))
+		n--;			/* RFC 5322 4.5.8 */
 	for (size_t i = 0; i < n; i++)
 		if ((unsigned char)raw.p[i] <= 0x20 || (unsigned char)raw.p[i] >= 0x7f)
 			return f;
+	if (n == 0)
+		return f;
 	f.name = (struct ga_str){ raw.p, n };
-	f.value = without_crlf((struct ga_str){ colon + 1, raw.n - n - 1 });
+	f.value = without_crlf((struct ga_str){ colon + 1, raw.n - (size_t)(colon + 1 - raw.p) });
 	if (f.value.n > 0 && (f.value.p[0] == ' ' || f.value.p[0] == '\t')) {
 		f.value.p++;
 		f.value.n--;
@@ -228,7 +232,7 @@ ga_content_body(struct ga_content *c, uint32_t *header_size)
 	return ga_body_ref(c->rendered);
 }
 
-/* --- for content_run.c --- */
+/* --- for content_run.c and injection.c --- */
 
 /* RFC 5322 2.2.3: without the CRLF of each fold, with the blank behind it. */
 static struct ga_str
@@ -256,6 +260,12 @@ gac_content_field(struct ga_content *c, size_t i, struct ga_str *name, struct ga
 	*name = c->fields[i].name;
 	*value = unfolded(c->pool, c->fields[i].value);
 	return true;
+}
+
+struct ga_str
+gac_content_raw(const struct ga_content *c, size_t i)
+{
+	return i < c->n ? c->fields[i].raw : (struct ga_str){ NULL, 0 };
 }
 
 bool

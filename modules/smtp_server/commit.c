@@ -8,6 +8,8 @@
  */
 #include <string.h>
 
+#include <greenarrow/injection.h>
+
 #include "headers.h"
 #include "params.h"
 
@@ -66,8 +68,7 @@ smtpd_trace(struct smtpd_session *s)
 	if (!s->gen->conf->add_missing_headers)
 		return field;
 	missing = smtpd_header_missing(t->pool,
-	    smtpd_header_look(t->body, s->scan.in_header ? UINT64_MAX : s->scan.header_size),
-	    today(s->w), ga_hostname(), t->id, ga_wall_ms());
+	    smtpd_header_look(t->body, t->header_size), today(s->w), ga_hostname(), t->id, ga_wall_ms());
 	return missing.n == 0 ? field : ga_fmt(t->pool, "%.*s%.*s", (int)field.n, field.p,
 	    (int)missing.n, missing.p);
 }
@@ -106,6 +107,10 @@ smtpd_say_refusal(struct smtpd_session *s)
 	case REFUSE_LOOP:
 		smtpd_say(s, "554 5.4.6 Too many Received fields: a mail loop");
 		break;
+	case REFUSE_FIELD:
+		smtpd_sayf(s, "550 5.6.0 Value of %.*s is not allowed", (int)s->wrong_field.n,
+		    s->wrong_field.p);
+		break;
 	case REFUSE_FULL:
 		smtpd_say(s, "452 4.3.1 No room for mail now, try again later");
 		break;
@@ -131,6 +136,55 @@ message_over(struct smtpd_session *s, bool accepted)
 	}
 	smtpd_reset(s, accepted ? GA_END_DONE : GA_END_ABORTED);
 	smtpd_next_command(s);
+}
+
+/* --- what it is --- */
+
+static void
+describe(struct smtpd_session *s)
+{
+	struct ga_txn *t = s->txn;
+
+	if (s->upload == NULL)
+		t->header_size = (uint32_t)s->scan.header_size;
+	if (s->scan.eightbit)
+		t->flags |= GA_MSG_8BIT;
+	if (s->scan.eightbit_header)
+		t->flags |= GA_MSG_8BIT_HEADER;
+	if (s->scan.long_line)
+		t->flags |= GA_MSG_LONG_LINES;
+}
+
+static void
+describe_trace(struct ga_txn *t)
+{
+	/* our own field names it */
+	if (t->nrcpts == 1 && !smtpd_is_ascii(t->rcpts[0].to))
+		t->flags |= GA_MSG_8BIT | GA_MSG_8BIT_HEADER;
+}
+
+/* Strangers may not choose how their mail goes on. */
+static bool
+take_injection(struct smtpd_session *s)
+{
+	if (ga_injection_take(s->txn, s->relays, &s->wrong_field))
+		return true;
+	smtpd_refuse_message(s, REFUSE_FIELD);
+	return false;
+}
+
+bool
+smtpd_header_complete(struct smtpd_session *s)
+{
+	bool good;
+
+	describe(s);
+	good = take_injection(s);
+	/* without what was taken out */
+	s->scan.eightbit = (s->txn->flags & GA_MSG_8BIT) != 0;
+	s->scan.eightbit_header = (s->txn->flags & GA_MSG_8BIT_HEADER) != 0;
+	s->scan.long_line = (s->txn->flags & GA_MSG_LONG_LINES) != 0;
+	return good;
 }
 
 /* --- intake --- */
@@ -164,6 +218,7 @@ submit(struct smtpd_session *s)
 
 	memset(sub, 0, sizeof *sub);
 	sub->txn = s->txn;
+	describe_trace(s->txn);
 	if (s->upload == NULL)
 		sub->trace = smtpd_trace(s);
 	sub->upload = smtpd_upload_take(s);
@@ -190,6 +245,11 @@ content_judged(struct smtpd_session *s, enum ga_verdict v)
 		s->txn->id = s->w->intake->reserve_id(s->w->loop);
 		say_queued(s, s->txn->id);
 		message_over(s, true);
+		return;
+	}
+	if (s->upload == NULL && !take_injection(s)) {
+		smtpd_say_refusal(s);
+		message_over(s, false);
 		return;
 	}
 	submit(s);
@@ -225,23 +285,6 @@ ask_content(struct smtpd_session *s)
 	v = ga_run_content(&s->run);
 	if (v != GA_SUSPENDED_)
 		content_judged(s, v);
-}
-
-static void
-describe(struct smtpd_session *s)
-{
-	struct ga_txn *t = s->txn;
-
-	t->header_size = (uint32_t)s->scan.header_size + smtpd_upload_trace(s);
-	if (s->scan.eightbit)
-		t->flags |= GA_MSG_8BIT;
-	if (s->scan.eightbit_header)
-		t->flags |= GA_MSG_8BIT_HEADER;
-	/* our own field names it */
-	if (t->nrcpts == 1 && !smtpd_is_ascii(t->rcpts[0].to))
-		t->flags |= GA_MSG_8BIT | GA_MSG_8BIT_HEADER;
-	if (s->scan.long_line)
-		t->flags |= GA_MSG_LONG_LINES;
 }
 
 void

@@ -60,6 +60,7 @@ enum smtpd_state {
 enum smtpd_refusal {
 	REFUSE_NOT = 0,
 	REFUSE_SIZE, REFUSE_HEADER, REFUSE_NUL, REFUSE_BARE, REFUSE_LOOP,
+	REFUSE_FIELD,		/* a header field that steers us, wrong_field */
 	REFUSE_FULL,		/* the spool or memory has no room */
 	REFUSE_ERROR		/* the spool failed */
 };
@@ -138,6 +139,7 @@ struct smtpd_session {
 	struct ga_txn *txn;
 	struct smtpd_scan scan;
 	enum smtpd_refusal refusal;
+	struct ga_str wrong_field;		/* its name; a constant */
 	struct smtpd_bdat bdat;
 	uint64_t raw;				/* octets since DATA or the first BDAT as they came */
 	uint64_t data_start_ms, held_since_ms;
@@ -284,8 +286,6 @@ bool smtpd_upload_wanted(const struct smtpd_session *);
 void smtpd_upload_feed(struct smtpd_session *, bool last);
 /* Pieces not yet written. */
 unsigned smtpd_upload_pending(const struct smtpd_session *);
-/* Octets of our Received at its head. */
-uint32_t smtpd_upload_trace(const struct smtpd_session *);
 /* For intake; the session has none any more. */
 struct ga_spool_upload *smtpd_upload_take(struct smtpd_session *);
 void smtpd_upload_drop(struct smtpd_session *);
@@ -293,6 +293,9 @@ void smtpd_upload_drop(struct smtpd_session *);
 /* commit.c */
 /* The end of data has come: hooks, intake, reply. */
 void smtpd_message_complete(struct smtpd_session *);
+/* A large message's header has come, and nothing has gone to the spool yet: what steers us in it
+ * is taken out.  False: the message is to be refused. */
+bool smtpd_header_complete(struct smtpd_session *);
 /* Why the message is refused, as a reply. */
 void smtpd_say_refusal(struct smtpd_session *);
 /* Our Received field for the message, whose id is drawn if it has none, and below it the

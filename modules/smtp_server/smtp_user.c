@@ -14,6 +14,8 @@
 #include <crypt.h>
 #include <gnutls/crypto.h>
 
+#include <greenarrow/injection.h>
+
 #include "password.h"
 #include "smtp_user.h"
 
@@ -147,7 +149,7 @@ smtpd_user_command(struct ga_inst *inst, int argc, char **argv)
 		fprintf(stderr, "A name has 1 to 255 octets, no colon, no control character.\n");
 		return 1;
 	}
-	if (w.mail_class.p != NULL && !smtpd_mail_class_valid(w.mail_class)) {
+	if (w.mail_class.p != NULL && !ga_mail_class_valid(w.mail_class)) {
 		fprintf(stderr, "A mail class is 2 to 64 letters and _, without __.\n");
 		return 1;
 	}

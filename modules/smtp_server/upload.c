@@ -3,7 +3,8 @@
  *
  * Called by receive.c, on the session's loop.  A message that has grown over
  * SMTPD_PIECE goes to the spool in pieces of that size, our Received field first,
- * so that memory holds a few pieces of it and not fifty megabytes.  Not
+ * so that memory holds a few pieces of it and not fifty megabytes; its header is kept
+ * until it is whole, which max_header_size bounds.  Not
  * when a module wants to see or edit the content: it must be whole for that.
  *
  * A piece belongs to the spool until its callback, which may come after the session
@@ -20,7 +21,6 @@
 struct smtpd_upload {
 	struct smtpd_session *s;		/* NULL: gone */
 	struct ga_spool_upload *spooled;	/* NULL: given to intake or aborted */
-	uint32_t trace_n;
 	unsigned pending;
 	int error;
 };
@@ -35,10 +35,8 @@ smtpd_upload_wanted(const struct smtpd_session *s)
 {
 	if (s->upload != NULL)
 		return s->txn->body->size >= SMTPD_PIECE;
-	/* what the header lacks goes to its top, so it has to be known */
-	if (s->gen->conf->add_missing_headers && s->scan.in_header)
-		return false;
-	return s->w->spool != NULL && !s->gen->content_hooks && !s->txn->discard &&
+	/* fields are put on top of the header and taken out of it, so it has to be known */
+	return !s->scan.in_header && s->w->spool != NULL && !s->gen->content_hooks && !s->txn->discard &&
 	    s->txn->body->size >= SMTPD_PIECE;
 }
 
@@ -75,7 +73,7 @@ begin(struct smtpd_session *s)
 
 	u->s = s;
 	u->spooled = s->w->spool->upload_begin(s->w->loop);
-	u->trace_n = (uint32_t)trace.n;
+	s->txn->header_size += (uint32_t)trace.n;
 	ga_body_prepend(s->txn->body, trace.p, trace.n);
 	s->upload = u;
 }
@@ -85,6 +83,8 @@ smtpd_upload_feed(struct smtpd_session *s, bool last)
 {
 	struct piece *p;
 
+	if (s->upload == NULL && !smtpd_header_complete(s))
+		return;
 	if (s->upload == NULL)
 		begin(s);
 	if (s->txn->body->size == 0) {		/* all of it is with the spool already */
@@ -109,12 +109,6 @@ unsigned
 smtpd_upload_pending(const struct smtpd_session *s)
 {
 	return s->upload != NULL ? s->upload->pending : 0;
-}
-
-uint32_t
-smtpd_upload_trace(const struct smtpd_session *s)
-{
-	return s->upload != NULL ? s->upload->trace_n : 0;
 }
 
 void

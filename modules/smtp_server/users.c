@@ -14,6 +14,8 @@
 #include <gnutls/crypto.h>
 #include <uthash.h>
 
+#include <greenarrow/injection.h>
+
 #include "password.h"
 
 /* A hundred thousand users are ten megabytes. */
@@ -47,20 +49,6 @@ struct reading {
 };
 
 /* --- words --- */
-
-bool
-smtpd_mail_class_valid(struct ga_str s)
-{
-	if (s.n < 2 || s.n > 64)
-		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		bool letter = (s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= 'A' && s.p[i] <= 'Z');
-
-		if (!letter && (s.p[i] != '_' || (i > 0 && s.p[i - 1] == '_')))
-			return false;
-	}
-	return true;
-}
 
 bool
 smtpd_user_name_valid(struct ga_str s)
@@ -122,7 +110,7 @@ static bool
 take_class(const struct reading *r, struct entry *e, struct ga_str class, size_t column)
 {
 	e->user.mail_class = class;
-	if (smtpd_mail_class_valid(class))
+	if (ga_mail_class_valid(class))
 		return true;
 	tell(r, column, true, "a mail class is 2 to 64 letters and _, without __");
 	return false;

@@ -44,8 +44,6 @@ bool smtpd_users_have_scram(const struct smtpd_users *);
 bool smtpd_users_fake_keys(const struct smtpd_users *, struct ga_str name,
     struct smtpd_scram_keys *);
 
-/* Is this a name of a mail class: letters and _, 2 to 64, no __. */
-bool smtpd_mail_class_valid(struct ga_str);
 /* Is this a name that smtp_users can hold: 1 to 255 octets, no colon, no control
  * character, no blank at either end, no # in front. */
 bool smtpd_user_name_valid(struct ga_str);

@@ -85,6 +85,22 @@ check_segment(struct check *c, struct segment *g)
 	seg_index_free(&ix);
 }
 
+/* What steers the message or tells of it, "name=value", each behind a blank. */
+static void
+print_attributes(struct ga_str attrs)
+{
+	static const struct { unsigned key; const char *name; } shown[] = {
+		{ GA_ATTR_VIRTUAL_MTA, "virtual_mta" }, { GA_ATTR_MAIL_CLASS, "mail_class" },
+		{ GA_ATTR_SEND_ID, "send_id" }, { GA_ATTR_LIST_ID, "list_id" },
+		{ GA_ATTR_INSTANCE_ID, "instance_id" }, { GA_ATTR_CLICK_TRACKING_ID, "click_tracking_id" },
+	};
+	struct ga_str v;
+
+	for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)
+		if (ga_attr_get(attrs, shown[i].key, &v))
+			printf(" %s=%.*s", shown[i].name, (int)v.n, v.p);
+}
+
 static void
 print_message(void *arg, struct table_entry *e)
 {
@@ -110,11 +126,14 @@ print_message(void *arg, struct table_entry *e)
 	}
 	for (i = 0; i < m->nenvelopes && c->list; i++) {
 		v = &m->envelopes[i];
-		if (!(v->flags & GA_ENV_DONE))
-			printf("%016" PRIx64 " from=<%.*s> to=<%.*s> octets=%" PRIu64 " attempts=%u%s\n",
+		if (v->flags & GA_ENV_DONE)
+			continue;
+		printf("%016" PRIx64 " from=<%.*s> to=<%.*s> octets=%" PRIu64 " attempts=%u%s",
 			    GA_ENVELOPE_ID(m, v), (int)m->sender.n, m->sender.p, (int)v->recipient.n,
 			    v->recipient.p, m->body_size, v->attempts,
 			    v->flags & GA_ENV_SUSPENDED ? " suspended" : "");
+		print_attributes(m->attrs);
+		printf("\n");
 	}
 	ga_message_unref(m);
 }

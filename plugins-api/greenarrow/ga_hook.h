@@ -87,7 +87,9 @@ struct ga_ev_rcpt {
 	size_t nparam;
 	bool relayed;		/* would be accepted without any module */
 };
-/* One header field, in order, after the end of data.  ga_header_set(),
+/* One header field, in order, after the end of data.  X-GreenArrow-MtaID and the other
+ * fields that steer a message (greenarrow.conf(5), INJECTION HEADERS) are there; behind eom
+ * they are taken out, also those that modules added, and obeyed if the client may relay.  ga_header_set(),
  * ga_header_drop(): a field that was dropped is not shown to the modules behind.
  * TEMPFAIL REJECT DISCARD HOLD CLOSE. */
 struct ga_ev_header {

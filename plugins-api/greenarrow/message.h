@@ -114,6 +114,9 @@ GA_EXPORT struct ga_body *ga_body_new_spooled(uint64_t size) GA_NODISCARD;
 GA_EXPORT void ga_body_append(struct ga_body *, const void *, size_t);
 /* Puts bytes before all others (trace header). */
 GA_EXPORT void ga_body_prepend(struct ga_body *, const void *, size_t);
+/* Takes n octets out, the first of them at offset `at`; they must be there.  Only before
+ * the body is shared; the others keep their order, and nothing is copied beyond a chunk. */
+GA_EXPORT void ga_body_cut(struct ga_body *, uint64_t at, uint64_t n);
 /* Room of at least `want` octets at the end, to read into; then say how many
  * of them were used.  Avoids a copy on the hot path. */
 GA_EXPORT char *ga_body_room(struct ga_body *, size_t want, size_t *room);

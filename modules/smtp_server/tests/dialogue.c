@@ -77,6 +77,7 @@ large(size_t n)
 
 	for (size_t i = 0; i < n; i += 10)
 		memcpy(text + i, "x: abcde\r\n", 10);
+	memcpy(text + 10, "\r\nabcdef\r\n", 10);	/* a header of 12 octets */
 	memcpy(text + n, ".\r\n", 3);
 	return text;
 }
