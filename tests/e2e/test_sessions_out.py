@@ -110,18 +110,6 @@ def test_credentials_of_a_static_next_hop(greenarrow, sinks):
     assert "AUTH" not in other.wait_messages(1)[0].session.verbs()
 
 
-def test_a_saved_connection_serves_no_other_credentials(greenarrow, sinks):
-    sink = sinks({"EHLO": offers("PLAIN"), "other": "235 2.7.0 ok"})
-    blocks = [daemon.block(f"domain {name}.example", f"smtp_route {sink.address}\ndestination_username {name}\ndestination_password x\ndestination_auth_cleartext yes")
-              for name in ("one", "two")]
-    server = greenarrow(everywhere="reuse_connections yes\n" + "".join(blocks))
-    for name in ("one", "two", "one"):
-        server.submit(recipients=[f"b@{name}.example"])
-        server.wait_empty()
-    assert len(sink.sessions) == 2
-    assert [session.verbs().count("AUTH") for session in sink.sessions] == [1, 1], "once a session, not once a message"
-
-
 def test_the_password_is_in_no_log_and_not_shown(through, sinks):
     sink = sinks({"EHLO": offers("LOGIN"), "other": login})
     server = through(sink, "destination_auth_cleartext yes")
