@@ -459,7 +459,7 @@ def test_nul_in_a_user_name(submission, user):
         assert login(client).code == 235
 
 
-@pytest.mark.parametrize("state", ["command", "AUTH", "DATA"])
+@pytest.mark.parametrize("state", ["command", "AUTH", "DATA", "BDAT"])
 @pytest.mark.parametrize("behind", [b"", b"x", b"\r\n.\r\nQUIT\r\n", b"A" * 64])
 @pytest.mark.parametrize("reset", [False, True])
 def test_the_end_of_tls_is_the_end_whatever_comes_behind_it(submission, state, behind, reset):
@@ -475,6 +475,10 @@ def test_the_end_of_tls_is_the_end_whatever_comes_behind_it(submission, state, b
             client.envelope()
             assert client.cmd("DATA").code == 354
             client.send(b"Subject: half\r\n")
+        if state == "BDAT":
+            assert login(client).code == 235
+            client.envelope()
+            client.send(b"BDAT 1000 LAST\r\nSubject: half\r\n")
         plain_socket = socket.fromfd(client.sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
         client.sock.setblocking(False)
         try:
