@@ -28,7 +28,8 @@ enum {
 	MAY_schedule = V(HOLD),
 	MAY_route = V(ACCEPT) | REFUSE,
 	MAY_acquire = V(HOLD),
-	MAY_outgoing = REFUSE
+	MAY_outgoing = REFUSE,
+	MAY_auth = V(ACCEPT) | REFUSE | V(CLOSE)
 };
 
 #define ASKED(n, class) [GA_HOOK_##n] = { #n, class, offsetof(struct ga_hooks, n), MAY_##n },

@@ -2,7 +2,7 @@
  * cmd_auth.c - AUTH (RFC 4954): PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 7677).
  *
  * Called by command.c, on the session's loop: the command, then the client's lines in
- * S_AUTH.  Passwords are hashed on a helper thread (S_VERIFY), for a name that is not
+ * S_AUTH.  The hook auth is asked first (judged), then smtp_users.  Passwords are hashed on a helper thread (S_VERIFY), for a name that is not
  * known as for one that is; a refusal is said smtpd_auth_delay after the attempt
  * began, so that nothing can be read from its time.  The session outlives its connection
  * until the helper has done.
@@ -186,12 +186,12 @@ smtpd_auth_forget(struct smtpd_session *s)
 }
 
 static void
-succeed(struct smtpd_session *s, const struct smtpd_user *user)
+succeed(struct smtpd_session *s, struct ga_str name, struct ga_str mail_class)
 {
 	struct ga_pool *pool = ga_session_pool(s->ga);
 
-	s->user = ga_dup(pool, user->name);
-	s->user_class = ga_dup(pool, user->mail_class);
+	s->user = ga_dup(pool, name);
+	s->user_class = ga_dup(pool, mail_class);
 	s->relays = true;
 	/* who may relay is not held to max_connections_per_client */
 	smtpd_limits_uncount(s->client);
@@ -275,7 +275,7 @@ password_checked(struct ga_worker *loop, struct ga_work *work)
 	if (s->state != S_VERIFY) {
 		free_exchange(s);	/* the client has gone */
 	} else if (a->matches) {
-		succeed(s, a->user);
+		succeed(s, a->user->name, a->user->mail_class);
 		smtpd_resume_input(s);
 	} else {
 		refuse(s);
@@ -285,6 +285,7 @@ password_checked(struct ga_worker *loop, struct ga_work *work)
 	smtpd_leave(s);
 }
 
+/* Nobody has decided yet: smtp_users does. */
 static void
 verify(struct smtpd_session *s)
 {
@@ -297,6 +298,49 @@ verify(struct smtpd_session *s)
 	smtpd_enter_state(s, S_VERIFY);
 	smtpd_deadline(s, s->gen->conf->smtpd_timeout);
 	ga_work(s->w->loop, &a->work);
+}
+
+/* --- the hook --- */
+
+static void
+say_later(struct smtpd_session *s)
+{
+	smtpd_auth_stop(s);
+	smtpd_say(s, "454 4.7.0 Cannot authenticate now, try again later");
+}
+
+/* The modules have answered about a->name. */
+static void
+judged(struct smtpd_session *s, enum ga_verdict v)
+{
+	struct smtpd_auth *a = s->auth;
+
+	if (v == GA_ACCEPT && a->scram == NULL && a->name.n > 0) {
+		succeed(s, a->name, (struct ga_str){ "", 0 });
+	} else if (v == GA_REJECT || (v == GA_ACCEPT && a->scram == NULL)) {
+		refuse(s);
+	} else if (v == GA_TEMPFAIL && s->run.reply.code == 0) {
+		say_later(s);
+	} else if (v == GA_TEMPFAIL || v == GA_CLOSE) {
+		smtpd_auth_stop(s);
+		smtpd_refused(s, v);
+	} else if (a->scram != NULL) {
+		succeed(s, a->user->name, a->user->mail_class);
+	} else if (s->gen->access.users == NULL) {
+		say_later(s);
+	} else {
+		verify(s);
+	}
+}
+
+static void
+ask(struct smtpd_session *s)
+{
+	struct smtpd_auth *a = s->auth;
+
+	s->ev.auth = (struct ga_ev_auth){ .s = s->ga, .mechanism = mech_names[a->mech],
+		.user = a->scram != NULL ? a->user->name : a->name, .password = a->password };
+	smtpd_ask(s, GA_HOOK_auth, &s->ev.auth, judged);
 }
 
 /* --- mechanisms --- */
@@ -337,7 +381,7 @@ plain_response(struct smtpd_session *s)
 	a->password = (struct ga_str){ second + 1, (size_t)(end - second - 1) };
 	if (authzid.n > 0 && !ga_str_eq(authzid, a->name))
 		a->name.n = 0;		/* nobody */
-	verify(s);
+	ask(s);
 }
 
 static void
@@ -357,7 +401,7 @@ login_response(struct smtpd_session *s)
 	}
 	a->name.p = a->text;
 	a->password = (struct ga_str){ a->text + a->name.n, a->ntext - a->name.n };
-	verify(s);
+	ask(s);
 }
 
 static void
@@ -392,15 +436,14 @@ scram_response(struct smtpd_session *s)
 		if (a->ntext > 0)
 			malformed(s);
 		else
-			succeed(s, a->user);
+			ask(s);
 		return;
 	}
 	state = smtpd_scram_step(a->scram, (struct ga_str){ a->text, a->ntext }, &out);
 	forget_text(a);
 	a->user = smtpd_scram_user(a->scram);
 	if (state == SMTPD_SCRAM_FAILED) {
-		smtpd_auth_stop(s);
-		smtpd_say(s, "454 4.7.0 Cannot authenticate now, try again later");
+		say_later(s);
 	} else if (state == SMTPD_SCRAM_REFUSED || !fits(out)) {
 		refuse(s);
 	} else {
@@ -471,7 +514,7 @@ not_now(const struct smtpd_session *s)
 {
 	const struct smtpd_conf *conf = s->gen->conf;
 
-	if (s->gen->access.users == NULL)
+	if (s->gen->access.users == NULL && !smtpd_asks(s, auth))
 		return "454 4.7.0 Cannot authenticate now, try again later\r\n";
 	if (!smtpd_guard_allows(s->gen->service->limits.guard, &s->peer,
 	    (unsigned)conf->max_auth_failures_per_client, ga_now_ms(s->w->loop)))
@@ -508,7 +551,7 @@ begin(struct smtpd_session *s, enum smtpd_mech mech)
 	s->auth->s = s;
 	s->auth->mech = mech;
 	s->auth->name = s->auth->password = (struct ga_str){ "", 0 };
-	if (mech == SMTPD_SCRAM_SHA_256)
+	if (mech == SMTPD_SCRAM_SHA_256 && s->gen->access.users != NULL)
 		s->auth->scram = smtpd_scram_new(s->gen->access.users);
 }
 
@@ -532,8 +575,7 @@ smtpd_cmd_auth(struct smtpd_session *s, struct ga_str arg)
 	}
 	begin(s, mech);
 	if (mech == SMTPD_SCRAM_SHA_256 && s->auth->scram == NULL) {
-		smtpd_auth_stop(s);
-		smtpd_say(s, "454 4.7.0 Cannot authenticate now, try again later");
+		say_later(s);
 	} else if (arg.n > 0) {
 		/* "=" is a response of no octets (RFC 4954 4) */
 		take_response(s, ga_str_eq(arg, GA_STR("=")) ? GA_STR("") : arg);

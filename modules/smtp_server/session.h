@@ -133,6 +133,7 @@ struct smtpd_session {
 		struct ga_ev_helo helo;
 		struct ga_ev_mail mail;
 		struct ga_ev_rcpt rcpt;
+		struct ga_ev_auth auth;
 	} ev;
 
 	/* the transaction, from an accepted MAIL to its end */

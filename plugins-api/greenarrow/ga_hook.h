@@ -173,6 +173,17 @@ struct ga_ev_attempt {
 	bool tls;
 };
 
+/* A client wants to log in.  PLAIN and LOGIN: asked before smtp_users is looked at, with the
+ * password; ACCEPT lets it in under that name, PASS leaves it to smtp_users.  SCRAM-SHA-256: asked after
+ * the client has proved that it knows the password, which is empty here; ACCEPT and PASS
+ * let it in.  REJECT is answered as a wrong password, 535; TEMPFAIL 454 unless ga_reply() says
+ * otherwise; CLOSE. */
+struct ga_ev_auth {
+	struct ga_session *s;
+	struct ga_str mechanism;	/* "PLAIN" "LOGIN" "SCRAM-SHA-256" */
+	struct ga_str user, password;	/* wiped when the question has been answered */
+};
+
 struct ga_hooks {
 	uint32_t size;		/* sizeof(struct ga_hooks) */
 	uint32_t reserved_;

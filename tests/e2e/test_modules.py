@@ -800,3 +800,33 @@ def test_an_instance_that_cannot_start_refuses_the_reload_and_the_old_one_stays(
     one.server.submit()
     sink.wait_messages(1)
     one.trace("attempt_done")
+
+
+# Logins.
+
+def scram_keys(password):
+    import hashlib
+    import hmac
+    from base64 import b64encode
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), b"some salt", 4096)
+    client, server = (hmac.new(salted, label, "sha256").digest() for label in (b"Client Key", b"Server Key"))
+    return "{SCRAM-SHA-256}4096," + ",".join(b64encode(part).decode() for part in (b"some salt", hashlib.sha256(client).digest(), server))
+
+
+def test_modules_are_asked_who_may_log_in(hooked, sink):
+    from base64 import b64encode
+    verdicts = {"pass": (235, 535), "accept": (235, 235), "reject": (535, 535), "tempfail": (454, 454), "close": (421, 421)}
+    base = "smtp_auth optional\nsmtp_auth_without_tls yes\nsmtpd_auth_delay 0s\nrelay_from 192.0.2.1\nsmtp_users_file users\n"
+    one = hooked(route=sink, services={name: base + (f"every_hook_answer auth {name}" if name != "pass" else "") for name in verdicts})
+    (one.server.folder / "control" / "users").write_text("ann:" + scram_keys("right") + "\n")
+    assert one.server.run("greenarrow_config", "reload").returncode == 0
+    for name, codes in verdicts.items():
+        for password, code in zip(("right", "wrong"), codes):
+            with one.client(name) as client:
+                client.ehlo()
+                assert client.cmd("AUTH PLAIN " + b64encode(f"\0ann\0{password}".encode()).decode()).code == code, (name, password)
+                if code == 235:
+                    client.envelope()
+    told = one.trace("auth", 10)
+    assert [(t["mechanism"], t["user"]) for t in told] == [("PLAIN", "ann")] * 10
+    assert [t["password"] for t in told] == ["right", "wrong"] * 5

@@ -569,6 +569,85 @@ test_buffers_keep_no_credentials(void **state)
 	world_free(w);
 }
 
+/* --- the hook --- */
+
+static struct { enum ga_verdict verdict; unsigned code; char user[64], password[64], mechanism[32]; unsigned asked; } judge;
+
+static enum ga_verdict
+on_auth(struct ga_call *c, const struct ga_ev_auth *ev)
+{
+	judge.asked++;
+	snprintf(judge.user, sizeof judge.user, "%.*s", (int)ev->user.n, ev->user.p);
+	snprintf(judge.password, sizeof judge.password, "%.*s", (int)ev->password.n, ev->password.p);
+	snprintf(judge.mechanism, sizeof judge.mechanism, "%.*s", (int)ev->mechanism.n, ev->mechanism.p);
+	if (judge.code != 0)
+		ga_reply(c, judge.code, "4.3.0", "ask me tomorrow");
+	return judge.verdict;
+}
+
+static void
+test_modules_are_asked_before_the_users(void **state)
+{
+	static const struct {
+		enum ga_verdict verdict;
+		unsigned code;
+		const char *good, *wrong;		/* replies to ann's password, to another */
+	} rows[] = {
+		{ GA_PASS, 0, "235", "535 5.7.8" }, { GA_ACCEPT, 0, "235", "235" },
+		{ GA_REJECT, 0, "535 5.7.8", "535 5.7.8" }, { GA_TEMPFAIL, 0, "454 4.7.0", "454 4.7.0" },
+		{ GA_TEMPFAIL, 432, "432 4.3.0 ask me tomorrow", "432 4.3.0 ask me tomorrow" },
+		{ GA_CLOSE, 0, "421 4.7.0", "421 4.7.0" }, { GA_HOLD, 0, "454 4.7.0", "454 4.7.0" },
+	};
+
+	for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
+		struct world *w = with(OPEN);
+		bool wrong = i % 2 == 1;
+
+		memset(&judge, 0, sizeof judge);
+		judge.verdict = rows[i / 2].verdict;
+		judge.code = rows[i / 2].code;
+		world_hook(w, GA_HOOK_auth, (void (*)(void))on_auth);
+		if (wrong)
+			expect(w, PLAIN("\0ann\0pen"), rows[i / 2].wrong);
+		else
+			expect(w, "AUTH LOGIN YW5u\r\ncGVuY2ls\r\n", "334");
+		assert_int_equal(judge.asked, 1);
+		assert_string_equal(judge.user, "ann");
+		assert_string_equal(judge.password, wrong ? "pen" : "pencil");
+		assert_string_equal(judge.mechanism, wrong ? "PLAIN" : "LOGIN");
+		assert_int_equal(w->worker->sessions != NULL && w->worker->sessions->user.n > 0,
+		    strncmp(wrong ? rows[i / 2].wrong : rows[i / 2].good, "235", 3) == 0);
+		world_hook(w, GA_HOOK_auth, NULL);
+		world_free(w);
+	}
+}
+
+static void
+test_a_module_may_know_users_that_the_file_does_not(void **state)
+{
+	struct world *w = world_new(OPEN "smtp_users_file /nonexistent/users\n");
+
+	memset(&judge, 0, sizeof judge);
+	judge.verdict = GA_ACCEPT;
+	world_hook(w, GA_HOOK_auth, (void (*)(void))on_auth);
+	w->relays = false;
+	world_connect(w);
+	expect(w, HELLO, "220 test\r\n250-test\r\n250-AUTH PLAIN LOGIN\r\n");
+	expect(w, PLAIN("\0zoe\0x"), "235");
+	expect_relaying(w);
+	assert_true(ga_str_eq(attribute(w, GA_ATTR_AUTH_USER), GA_STR("zoe")));
+	world_disconnect(w);
+	world_connect(w);
+	judge.verdict = GA_PASS;
+	expect(w, HELLO, "220");
+	expect(w, PLAIN("\0zoe\0x"), "454 4.7.0");
+	judge.verdict = GA_ACCEPT;
+	expect(w, PLAIN("\0\0x"), "535");		/* nobody is not somebody */
+	expect(w, PLAIN("ann\0zoe\0x"), "535");	/* nobody acts for another */
+	world_hook(w, GA_HOOK_auth, NULL);
+	world_free(w);
+}
+
 /* --- SCRAM --- */
 
 static void
@@ -642,6 +721,8 @@ main(void)
 		cmocka_unit_test(test_auth_parameter_of_mail),
 		cmocka_unit_test(test_hooks_see_no_credentials),
 		cmocka_unit_test(test_buffers_keep_no_credentials),
+		cmocka_unit_test(test_modules_are_asked_before_the_users),
+		cmocka_unit_test(test_a_module_may_know_users_that_the_file_does_not),
 		cmocka_unit_test(test_scram_that_is_not_scram_is_refused),
 		cmocka_unit_test(test_scram_looks_the_same_for_a_name_that_is_not_known),
 	};

@@ -292,6 +292,14 @@ on_helo(struct ga_call *call, const struct ga_ev_helo *ev)
 	return answer(call, "helo");
 }
 
+static enum ga_verdict
+on_auth(struct ga_call *call, const struct ga_ev_auth *ev)
+{
+	trace(ga_call_inst(call), "auth call=%u mechanism=%.*s user=%.*s password=%.*s", count(call), S(ev->mechanism),
+	    S(ev->user), S(ev->password));
+	return answer(call, "auth");
+}
+
 static void
 on_tls(struct ga_call *call, const struct ga_ev_tls *ev)
 {
@@ -588,7 +596,7 @@ on_attempt_done(struct ga_call *call, const struct ga_ev_attempt *ev)
 	X(release, on_release) X(outgoing, on_outgoing)					\
 	X(connection_opened, on_opened) X(connection_saved, on_saved)			\
 	X(connection_reused, on_reused) X(connection_closed, on_closed)			\
-	X(line, on_line) X(attempt_done, on_attempt_done)
+	X(line, on_line) X(attempt_done, on_attempt_done) X(auth, on_auth)
 
 #define NAME_OF(hook, fn) #hook,
 static const char *const hook_names[] = { EVERY_HOOK_HOOKS(NAME_OF) };
