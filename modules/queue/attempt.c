@@ -476,7 +476,7 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 		return;
 	}
 	a->last_chance = q_wall_ms(a->loop) >= expires_ms(a);
-	q_lane_limit(a->lane, q_connections(req->route->settings));
+	q_lane_limit(a->lane, q_throttle->limit(req->route->settings));
 	switch (req->route->kind) {
 	case GA_ROUTE_DELIVER:
 		make_ticket(a);

@@ -26,8 +26,6 @@
 	    "How long a message may wait; then one last attempt is made")			\
 	X(list, retry_schedule, "", "is=duration", "general,ip_address,relay_server,domain",	\
 	    "Waits between attempts, the last one repeats; default: ((n-1)*20)^2 s after acceptance") \
-	X(int, max_concurrent_connections, "100", "min=0", "general,ip_address,relay_server,domain", \
-	    "Connections that may be open at once for one throttle group; 0: no limit")	\
 	X(size, queue_memory, "0", "", "general",						\
 	    "Octets of message bodies kept in memory, reception included; 0: a quarter of the machine's")
 
@@ -210,7 +208,6 @@ uint64_t q_curve_ms(unsigned attempts);
 uint64_t q_next_wait_ms(struct q_loop *, const struct ga_settings *, unsigned attempts,
     uint64_t accepted_ms);
 uint64_t q_lifetime_ms(const struct ga_settings *);
-uint64_t q_connections(const struct ga_settings *);	/* the group's limit, 0: none */
 
 /* lane.c */
 void q_lane_put(struct q_loop *, uint32_t envelope);

@@ -62,12 +62,6 @@ conf_of(const struct ga_settings *settings)
 }
 
 uint64_t
-q_connections(const struct ga_settings *settings)
-{
-	return (uint64_t)conf_of(settings)->max_concurrent_connections;
-}
-
-uint64_t
 q_next_wait_ms(struct q_loop *l, const struct ga_settings *settings, unsigned attempts,
     uint64_t accepted_ms)
 {

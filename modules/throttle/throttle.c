@@ -407,9 +407,17 @@ each_group(struct ga_worker *asker,
 	ga_loop_post(ga_worker_get(0), &walk->post);
 }
 
+static uint64_t
+limit(const struct ga_settings *settings)
+{
+	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
+
+	return (uint64_t)c->max_concurrent_connections;
+}
+
 static const struct ga_throttle service = {
 	sizeof service, GA_THROTTLE_VERSION, enqueue, recall, next, closed, ended,
-	thr_group_unref, max_connections, key_of, each_group
+	thr_group_unref, max_connections, key_of, each_group, limit
 };
 
 /* --- the module --- */

@@ -76,8 +76,15 @@ recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), 
 }
 
 static const struct ga_router router = { sizeof router, GA_ROUTER_VERSION, route };
+static uint64_t
+limit(const struct ga_settings *settings)
+{
+	(void)settings;
+	return 100;
+}
+
 static const struct ga_throttle throttle = { .size = sizeof throttle, .version = GA_THROTTLE_VERSION,
-	.enqueue = enqueue, .recall = recall };
+	.enqueue = enqueue, .recall = recall, .limit = limit };
 
 void
 rig_end_all(enum ga_result result)

@@ -184,8 +184,15 @@ recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), 
 		stage_end(stage.first, GA_RESULT_RECALLED);
 }
 
+static uint64_t
+limit(const struct ga_settings *settings)
+{
+	(void)settings;
+	return 100;
+}
+
 static const struct ga_throttle throttle = { .size = sizeof throttle, .version = GA_THROTTLE_VERSION,
-	.enqueue = enqueue, .recall = recall };
+	.enqueue = enqueue, .recall = recall, .limit = limit };
 
 unsigned
 stage_tickets_to(const char *domain)

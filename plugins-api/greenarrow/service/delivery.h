@@ -125,6 +125,9 @@ struct ga_throttle {
 	void (*each_group)(struct ga_worker *asker,
 	    void (*fn)(struct ga_group *, const struct ga_group_info *, void *arg),
 	    void (*end)(struct ga_worker *, void *arg), void *arg);
+	/* How many connections a group may have where these settings hold, as written
+	 * (0 = unlimited).  Any thread. */
+	uint64_t (*limit)(const struct ga_settings *);
 };
 struct ga_group_info {
 	struct ga_str key;
