@@ -1,8 +1,10 @@
 #!/bin/sh
 # greenarrow_config.sh - exit codes and output of greenarrow_config, without modules
 #
-# Needs nothing but the program; runs in a folder of its own.
+# Needs nothing but the programs of this build; runs in a folder of its own.
 set -u
+GREENARROWD=$top_builddir/greenarrowd
+export GREENARROWD
 config=$top_builddir/greenarrow_config
 dir=$(mktemp -d) || exit 99
 trap 'rm -rf "$dir"' EXIT

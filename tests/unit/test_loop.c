@@ -359,8 +359,8 @@ test_work_is_done_elsewhere_and_ends_on_the_loop_that_asked(void **state)
 	assert_true(comes(&done_where, 2));
 	assert_int_equal(ran, 1);
 	assert_false(job.ran_on_a_loop);
-	down(2);
 	gac_helpers_stop();
+	down(2);
 }
 
 int
