@@ -3,6 +3,9 @@
 The matrix: 23 sequences that some server took for the end of data, 2 strays, and 2 controls that do hold a genuine end.
 """
 
+import base64
+import subprocess
+
 import pytest
 
 from gatest import corpus, smtp
@@ -25,13 +28,27 @@ def first(sequence):
     return b"Subject: outer\r\n\r\nbefore" + sequence + SECOND.removesuffix(b".\r\n").replace(b"DATA\r\n", b"DATA\r\n") + b".\r\n"
 
 
-def converse(server, octets, tls=False):
-    """Send everything behind DATA in one write; the replies until the QUIT's."""
-    with server.client() as client:
+PROXY = "127.0.0.61"
+
+
+def begin(server, way):
+    """A session that came in this way, up to its EHLO."""
+    client = server.client(source=(PROXY, 0), read_banner=False) if way == "proxied" else server.client()
+    if way == "proxied":
+        client.send(b"PROXY TCP4 127.0.0.62 127.0.0.1 4711 25\r\n")
+        assert client.reply().code == 220
+    client.ehlo()
+    if way in ("tls", "authenticated"):
+        client.starttls()
         client.ehlo()
-        if tls:
-            client.starttls()
-            client.ehlo()
+    if way == "authenticated":
+        assert client.cmd("AUTH PLAIN " + base64.b64encode(b"\0ann\0secret").decode()).code == 235
+    return client
+
+
+def converse(server, octets, way="plain"):
+    """Send everything behind DATA in one write; the replies until the QUIT's."""
+    with begin(server, way) as client:
         client.envelope()
         assert client.cmd("DATA").code == 354
         client.send(octets + b"QUIT\r\n")
@@ -52,14 +69,20 @@ def assert_clean(sink):
         assert message.recipients == ["b@receiver.example"] and message.sender == "a@sender.example"
 
 
-@pytest.fixture(scope="module", params=["plain", "tls"])
+@pytest.fixture(scope="module", params=["plain", "tls", "authenticated", "proxied"])
 def way(request):
-    return request.param == "tls"
+    return request.param
 
 
 @pytest.fixture
-def server(greenarrow, sink, certificate, request):
-    return greenarrow(route=sink, service=f"tls_certificate_files {certificate[0]}, {certificate[1]}\nmax_errors 100")
+def server(greenarrow, sink, certificate):
+    one = greenarrow(start=False, route=sink, service=f"tls_certificate_files {certificate[0]}, {certificate[1]}\nmax_errors 100\n"
+                     f"smtp_auth optional\nincoming_smtp_accept_proxy_protocol {PROXY}")
+    users = one.folder / "control" / "smtp_users"
+    key = subprocess.run(["openssl", "passwd", "-6", "secret"], capture_output=True, text=True, check=True).stdout.strip()
+    users.write_text(f"ann:{key}\n")
+    users.chmod(0o640)
+    return one.start()
 
 
 def test_no_false_end_of_data_is_honoured(server, sink, way):
