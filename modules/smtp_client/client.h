@@ -152,6 +152,7 @@ struct smtpc_txn {
 	unsigned rcpt_ok;		/* RCPTs answered 2yz, also after a refused MAIL */
 	bool ready;			/* prepared: MAIL may be sent */
 	bool dsn;			/* told what is to be reported: the host does it */
+	bool verified_only;		/* REQUIRETLS */
 	bool chunking;			/* by BDAT */
 	bool grouped;			/* all commands were sent as one */
 	bool utf8;			/* an address needs SMTPUTF8, and it is offered */
@@ -207,7 +208,7 @@ struct smtpc_conn {
 
 	struct smtpc_offer offer;
 	bool tls, no_tls;		/* no_tls: a handshake failed, once more in clear */
-	bool verify, verified;		/* a certificate of the host's name: asked for, shown */
+	bool verified;			/* a certificate of the host's name was shown */
 	bool authenticated;
 	unsigned auth_step;		/* challenges answered */
 	bool reused;			/* not its first transaction, MAIL not answered yet */
@@ -367,6 +368,8 @@ struct smtpc_loop *smtpc_loop(struct ga_worker *);
 unsigned smtpc_targets(const struct ga_route *, unsigned max, struct smtpc_target *);
 
 /* --- session.c --- */
+/* TLS with a certificate of the host's name, or nothing. */
+bool smtpc_verify(const struct smtpc_conn *);
 void smtpc_session_begin(struct smtpc_conn *);
 /* One complete reply is in c->reply. rest: octets that came behind it. */
 void smtpc_session_reply(struct smtpc_conn *, size_t rest);

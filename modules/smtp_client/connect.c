@@ -23,7 +23,6 @@ smtpc_set_route(struct smtpc_conn *c, struct ga_route *route)
 	}
 	c->conf = ga_settings_conf(route->settings, "smtp_client");
 	c->plan = ga_settings_plan(route->settings);
-	c->verify |= c->conf->tls_verify;
 	c->max = c->conf->reuse_connections ?
 	    (unsigned)c->conf->reuse_connections_max_messages : 1;
 	if (c->offer.mail_max > 0 && c->offer.mail_max < c->max)

@@ -257,7 +257,7 @@ clear(struct smtpc_txn *x)
 	}
 	x->first = x->cur = NULL;
 	x->n = x->accepted = 0;
-	x->ready = x->grouped = x->dot_sent = false;
+	x->ready = x->verified_only = x->grouped = x->dot_sent = false;
 }
 
 /* Whose sender is to be told of the success: by us, when the host does not do it. */

@@ -53,6 +53,12 @@ host_unfit(struct smtpc_conn *c, const char *enhanced, const char *what)
 
 static void handshake(struct smtpc_conn *);
 
+bool
+smtpc_verify(const struct smtpc_conn *c)
+{
+	return c->conf->tls_verify || c->txn.verified_only;
+}
+
 static void
 await_greeting(struct smtpc_conn *c)
 {
@@ -109,7 +115,7 @@ auth(struct smtpc_conn *c, enum smtpc_kind kind)
 static bool
 tls_required(const struct smtpc_conn *c)
 {
-	return c->conf->starttls_require || c->verify;
+	return c->conf->starttls_require || smtpc_verify(c);
 }
 
 /* The session is open: STARTTLS first, or on with what there is. */
@@ -121,7 +127,7 @@ established(struct smtpc_conn *c)
 	if (wanted && (c->offer.ext & SMTPC_STARTTLS))
 		command(c, SMTPC_STARTTLS_CMD, "STARTTLS", (struct ga_str){ "", 0 });
 	else if (tls_required(c) && !c->tls)
-		host_unfit(c, SMTPC_NO_TLS, c->verify ? "does not offer STARTTLS, and the certificate is to be verified" :
+		host_unfit(c, SMTPC_NO_TLS, smtpc_verify(c) ? "does not offer STARTTLS, and the certificate is to be verified" :
 		    "does not offer STARTTLS, which starttls_require asks for");
 	else
 		secured(c);
@@ -172,7 +178,7 @@ handshake(struct smtpc_conn *c)
 	char key[sizeof c->mx + 2 * GA_SOCKADDR_TEXT + 8];
 	char remote[GA_SOCKADDR_TEXT], source[GA_SOCKADDR_TEXT] = "";
 	const struct ga_sockaddr *from = &smtpc_source(c)->address;
-	struct ga_tls_params p = { .server_name = server_name(c), .verify = c->verify,
+	struct ga_tls_params p = { .server_name = server_name(c), .verify = smtpc_verify(c),
 		.timeout_ms = (uint32_t)c->conf->smtp_tls_timeout };
 
 	if (from->len != 0)
@@ -201,7 +207,7 @@ starttls(struct smtpc_conn *c, enum smtpc_kind kind)
 void
 smtpc_session_tls_done(struct smtpc_conn *c, const char *err)
 {
-	c->verified = err == NULL && c->verify;
+	c->verified = err == NULL && smtpc_verify(c);
 	if (c->state == SMTPC_SMTPS) {
 		c->tls = err == NULL;
 		if (c->tls)

@@ -249,7 +249,7 @@ smtpc_txn_begin(struct smtpc_conn *c)
 	struct smtpc_txn *t = &c->txn;
 
 	if (requires_tls(t) && !c->verified) {	/* RFC 8689 4.2.1: not on this connection */
-		c->verify = true;
+		t->verified_only = true;
 		smtpc_conn_again(c, "a verified certificate is asked for", false);
 		return;
 	}

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from gatest import daemon, need
-from gatest.badsink import Default, Delay, Lines, Silence, StartTls
+from gatest.badsink import Close, Default, Delay, Each, Lines, Silence, StartTls
 
 PASSWORD = "c4nary-s3cret"
 PLAIN = base64.b64encode(f"\0someone\0{PASSWORD}".encode())
@@ -244,3 +244,20 @@ def test_requiretls_is_kept(verified, how, counter):
     else:
         server.wait_queue(**{counter: 1})
         assert not sink.attempts
+
+
+def test_what_one_domain_asks_of_a_connection_is_not_asked_for_the_next(greenarrow, dns, sinks, certificate):
+    """A verified connection serves another domain of its group; found closed there, it is replaced as that domain wants it."""
+    need.root()
+    sink = sinks({"MAIL": Each(Default(), Close(), Default())}, certificate=certificate, host="127.0.0.77", port=25)
+    server = greenarrow(dns=dns({name: f"MX 10 {MX}." for name in ("strict.example", "easy.example")} | {MX: f"A {sink.host}"}),
+                        general=f"tls_trust_file {certificate[0]}", retry="retry_schedule 1h", everywhere="reuse_connections yes\n"
+                        + daemon.block("domain strict.example, easy.example", "max_concurrent_connections 5") + daemon.block("domain strict.example", "tls_verify yes"))
+    server.submit(recipients=["b@strict.example"])
+    server.wait_empty()
+    sink.tls_context = None                     # no TLS from here on
+    server.submit(recipients=["b@easy.example"])
+    server.wait_empty()
+    assert [message.tls is not None for message in sink.messages] == [True, False]
+    assert [session.verbs().count("MAIL") for session in sink.sessions] == [2, 1], "the saved connection was tried"
+    assert server.queue()["deferral_total"] == 0
