@@ -12,7 +12,7 @@
 #define GAC_CORE_MODULE "core"
 
 #define GAC_CORE_DIRECTIVES(X)									\
-	X(list, load_module, "", "repeat restart", "top",					\
+	X(list, load_module, "", "repeat", "top",					\
 	    "A module to load: a name in module_directory, or an absolute path; the order is the order of hooks") \
 	X(list, include, "", "repeat", "top",							\
 	    "Files to read in this place, relative to this file; with * ? [ sorted by name")	\

@@ -334,15 +334,42 @@ hand_on_kept(struct gac_generation *g)
 			g->fresh[i] = false;
 }
 
+static bool
+has_code(const struct gac_generation *g, const struct gac_code *code)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->codes[i] == code)
+			return true;
+	return false;
+}
+
+/* A module that keeps its instance holds mail, connections or limits: it cannot go while
+ * the others go on, and would find no settings of its own in a snapshot without it. */
+static bool
+keeps_all(const struct gac_generation *g, const struct gac_generation *now, char **why)
+{
+	for (unsigned i = 0; i < now->n; i++) {
+		if (now->insts[i] == NULL || now->codes[i]->kept != now->insts[i] || has_code(g, now->codes[i]))
+			continue;
+		gac_log_collect();
+		gac_log(GA_ERR, now->codes[i]->desc.head.name, "GA-MOD-0002",
+		    "the new configuration does not load this module, which cannot go before the daemon ends: restart it");
+		*why = gac_log_collected();
+		return false;
+	}
+	return true;
+}
+
 bool
 gac_generation_reload(struct ga_snapshot *snapshot, char **why)
 {
 	struct gac_generation *g = gac_generation_of(snapshot);
 
 	struct ga_snapshot *now = ga_snapshot_current();
-	bool good = true;
+	bool good;
 
 	*why = NULL;
+	good = now == NULL || keeps_all(g, gac_generation_of(now), why);
 	gac_snapshot_coming(snapshot);
 	for (unsigned i = 0; good && i < g->n; i++)
 		good = reload_inst(g, i, now, why);

@@ -256,6 +256,32 @@ def test_a_changed_setting_that_needs_a_restart_is_told_by_the_reload(greenarrow
     assert reload(server).returncode == 0
 
 
+def test_a_module_may_come_with_a_reload(greenarrow, sinks):
+    """What had failed without module bounce is reported once it is there."""
+    sink = sinks({"RCPT": lambda session, line: Default() if b"sender.example" in line else "550 5.1.1 no"})
+    server = greenarrow(route=sink, retry="retry_schedule 1h")
+    server.submit()
+    server.wait_queue(failed=1)
+    server.change(bounce=True)
+    done = server.run("greenarrow_config", "reload")
+    assert done.returncode == 0 and "next start" not in done.stderr, done
+    assert sink.wait_messages(1)[0].sender == ""
+    server.wait_empty()
+
+
+def test_a_module_that_holds_mail_or_connections_does_not_go_with_a_reload(greenarrow, sink):
+    server = greenarrow(route=sink, bounce=True)
+    server.expect_log("does not load this module|reload refused")
+    whole = server.config.read_text()
+    for module in ("bounce", "queue", "spool", "smtp_client", "throttle", "route", "transport_direct"):
+        server.write_config(whole.replace(f"load_module {module}\n", ""))
+        done = server.run("greenarrow_config", "reload")
+        assert done.returncode == 1, f"{module}: {done}"
+        server.submit()
+    sink.wait_messages(7)
+    server.wait_empty()
+
+
 def test_reloads_under_load_lose_repeat_and_refuse_nothing(greenarrow, sink):
     server = greenarrow(route=sink, general="queue_lifetime 2d")
     accepted = 0
