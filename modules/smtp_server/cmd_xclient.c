@@ -193,7 +193,7 @@ smtpd_cmd_xclient(struct smtpd_session *s, struct ga_str arg)
 	struct xclient x = { .local = s->local, .esmtp = true };
 
 	if (!s->xclient) {
-		smtpd_say(s, "502 5.5.1 Command not implemented");
+		smtpd_cmd_unsupported(s, arg);
 		return;
 	}
 	if (s->txn != NULL) {
