@@ -47,6 +47,7 @@ GA_CONF_SCHEMA(bounce_conf, BOUNCE_DIRECTIVES);
 enum { NEVER, REQUESTED, ALWAYS };
 
 #define INLINE_MAX (256u * 1024)	/* bodies up to this are read with their message */
+#define HEAD_MAX (1024u * 1024)		/* and so much of a larger one's header at most */
 
 struct job {
 	struct ga_spool_read read;
@@ -268,7 +269,7 @@ submitted(struct ga_worker *w, struct ga_intake_submit *s)
 		if (s->verdict == GA_REJECT)
 			end_quietly(j);
 		else
-			answer(j, EAGAIN);
+			answer(j, s->reply.code == 452 ? ENOSPC : EAGAIN);
 		return;
 	}
 	atomic_fetch_add(&told_total[kind], 1);
@@ -336,6 +337,16 @@ return_whole(const struct job *j)
 	return m->body_size <= j->conf->bounce_message_size;
 }
 
+/* Octets of the header that are returned: it has a limit too. */
+static uint64_t
+returned_header(const struct job *j)
+{
+	uint64_t n = ga_attr_u32(j->message->attrs, GA_ATTR_HEADER_SIZE, 0);
+	uint64_t limit = j->conf->bounce_message_size;
+
+	return n < limit ? n : limit;
+}
+
 static void
 send_report(struct job *j, const struct ga_body *original)
 {
@@ -345,7 +356,7 @@ send_report(struct job *j, const struct ga_body *original)
 		.expires_ms = j->report->expires_ms, .message = m, .envelopes = j->told, .n = j->ntold,
 		.original = original, .whole = return_whole(j) };
 
-	l.octets = l.whole ? m->body_size : ga_attr_u32(m->attrs, GA_ATTR_HEADER_SIZE, 0);
+	l.octets = l.whole ? m->body_size : returned_header(j);
 	if (l.to.n == 0 || !make_txn(j, l.to)) {
 		end_quietly(j);
 		return;
@@ -380,7 +391,7 @@ static void
 compose(struct job *j)
 {
 	const struct ga_message *m = j->message;
-	uint32_t header = ga_attr_u32(m->attrs, GA_ATTR_HEADER_SIZE, 0);
+	uint64_t header = returned_header(j) < HEAD_MAX ? returned_header(j) : HEAD_MAX;
 
 	if (m->body != NULL && m->body->chunks != NULL) {
 		send_report(j, m->body);

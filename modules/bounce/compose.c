@@ -339,15 +339,33 @@ status_part(struct writer *w)
 
 /* --- what it is about --- */
 
+/* Of the first n octets those up to the end of a line: a header may be cut. */
+static uint64_t
+whole_lines(const struct ga_body *b, uint64_t n)
+{
+	uint64_t at = 0, end = 0;
+
+	for (const struct ga_body_chunk *k = b->chunks; k != NULL && at < n; k = k->next) {
+		size_t here = k->n < n - at ? k->n : (size_t)(n - at);
+		const char *lf = memrchr(k->data, '\n', here);
+
+		if (lf != NULL)
+			end = at + (uint64_t)(lf + 1 - k->data);
+		at += here;
+	}
+	return end;
+}
+
 static void
 original_part(struct writer *w)
 {
 	const struct bnc_letter *l = w->l;
-	uint64_t left = l->octets;
+	uint64_t left;
 	const char *type;
 
 	if (l->original == NULL)
 		return;
+	left = l->whole ? l->octets : whole_lines(l->original, l->octets);
 	if (w->utf8)
 		type = l->whole ? "message/global" : "message/global-headers";
 	else

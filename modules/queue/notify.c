@@ -4,8 +4,10 @@
  * What has failed is on record as failed before anybody is told, so a crash at any
  * point leads back here, and the report ends the envelope in the same record group.
  * What ends within GATHER_MS at one message is told in one report; at most TOLD_MAX
- * reports of a loop are in the making.  Without the service everything is kept.
+ * reports of a loop are in the making.  When there is no room for one there is none for
+ * the others: all wait.  Without the service everything is kept.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@
 
 #define GATHER_MS 1000
 #define AGAIN_MS 60000
+#define FULL_MS 10000
 #define TOLD_MAX 32
 
 struct q_notice {
@@ -28,12 +31,14 @@ static void
 arm(struct q_loop *l)
 {
 	const struct q_notice *first = TAILQ_FIRST(&l->notices);
-	uint64_t now = ga_now_ms(l->worker);
+	uint64_t now = ga_now_ms(l->worker), due_ms = first != NULL ? first->due_ms : 0;
 
+	if (due_ms < l->notices_ms)
+		due_ms = l->notices_ms;
 	if (first == NULL || l->ntold >= TOLD_MAX || l->draining)
 		ga_timer_stop(l->notice_timer);
 	else
-		ga_timer_arm(l->notice_timer, first->due_ms > now ? first->due_ms - now : 0, 0);
+		ga_timer_arm(l->notice_timer, due_ms > now ? due_ms - now : 0, 0);
 }
 
 /* In order of due times; nearly always that is at the end. */
@@ -146,6 +151,12 @@ gather(struct q_notice *n, const struct q_message *m)
 	n->report.envelopes = n->indexes;
 }
 
+static bool
+full(int error)
+{
+	return error == ENOSPC || error == EDQUOT;
+}
+
 /* Has more of the message ended meanwhile, it is told next. */
 static void
 look_again(struct q_notice *n)
@@ -157,7 +168,7 @@ look_again(struct q_notice *n)
 	for (uint32_t i = m != NULL ? m->envelopes : 0; i != 0 && !more; i = q_envelope(l, i)->next)
 		more = belongs(q_envelope(l, i), n->report.kind);
 	if (more) {
-		put(n, n->report.error == 0 ? 0 : AGAIN_MS);
+		put(n, n->report.error == 0 || full(n->report.error) ? 0 : AGAIN_MS);
 		return;
 	}
 	if (m != NULL)
@@ -171,9 +182,10 @@ told(struct ga_worker *w, struct ga_report *report)
 	struct q_notice *n = report->arg;
 	struct q_loop *l = n->loop;
 
-	(void)w;
 	TAILQ_REMOVE(&l->told, n, entry);
 	l->ntold--;
+	if (full(report->error))
+		l->notices_ms = ga_now_ms(w) + FULL_MS;
 	if (report->error != 0)
 		ga_log(q_inst, GA_WARN, "GA-QUE-0005", "%08x: its sender could not be told: %s", n->id,
 		    strerror(report->error));
@@ -215,7 +227,7 @@ due(struct ga_inst *inst, struct ga_worker *w, void *arg)
 	struct q_notice *n;
 
 	(void)inst;
-	while (l->ntold < TOLD_MAX && (n = TAILQ_FIRST(&l->notices)) != NULL && n->due_ms <= ga_now_ms(w))
+	while (l->ntold < TOLD_MAX && ga_now_ms(w) >= l->notices_ms && (n = TAILQ_FIRST(&l->notices)) != NULL && n->due_ms <= ga_now_ms(w))
 		tell(l, n);
 	arm(l);
 }

@@ -138,6 +138,7 @@ struct q_loop {
 	struct submit *submits;			/* not answered yet */
 	TAILQ_HEAD(q_notices, q_notice) notices, told;	/* to be told; being told */
 	unsigned ntold;
+	uint64_t notices_ms;			/* none before: there was no room for one */
 	struct ga_timer *notice_timer;
 	const struct ga_bounce *reporter;	/* NULL: nobody makes reports */
 	uint64_t wall_offset_ms;		/* wall clock = monotonic + this */

@@ -416,3 +416,12 @@ def test_a_recipient_beyond_ascii_is_told_in_ascii_to_who_has_nothing_else(green
         assert client.data(ORIGINAL).code == 250
     report, = reports(sink)
     assert report.each[0]["Final-Recipient"] == "utf-8; \\x{F6}\\x{20AC}@receiver.example"
+
+
+def test_a_header_over_the_limit_is_cut_at_a_line(refusing):
+    server, sink = refusing(general="bounce_message_size 4KiB", service="max_header_size 3MiB")
+    for lines in (100, 20000):                  # in memory; over 1 MiB, in the spool
+        server.submit(b"".join(b"X-Field-%06d: %s\r\n" % (i, b"v" * 70) for i in range(lines)) + b"\r\nbody\r\n")
+    for report in reports(sink, 2):
+        assert report.parts[2].get_content_type() == "text/rfc822-headers"
+        assert 3500 < len(report.returned) <= 4096 and report.returned.endswith(b"v\r\n") and b"body" not in report.returned

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from gatest import corpus, need, smtp
+from gatest.badsink import Default
 
 DISK_MIB = 640
 
@@ -94,6 +95,22 @@ def test_a_full_disk_refuses_new_mail_delivers_the_queue_and_recovers_by_itself(
     server.restart()
     time.sleep(0.5)
     assert len(sink.messages) == accepted + 1, "nothing is delivered twice after a restart"
+
+
+@pytest.mark.slow
+def test_what_fails_on_a_full_disk_is_told_once(greenarrow, sinks, small_disk):
+    sink = sinks({"RCPT": lambda session, line: Default() if b"sender.example" in line else "550 5.1.1 no"}, listening=False)
+    server = disk_daemon(greenarrow, small_disk, sink, retry="retry_schedule 2s", bounce=True)
+    ballast = fill(small_disk)
+    failing = sum(accept_until_full(server, wire, 100_000)[0] for wire in (corpus.big_sample(1_000_000).wire, corpus.simple())) + 1
+    sink.open()
+    server.wait_queue(60, failure_total=failing)
+    time.sleep(3)               # those that end make room for the next ones
+    assert server.queue()["failed"] + len(sink.messages) >= failing
+    ballast.unlink()
+    sink.wait_messages(failing, timeout=60)
+    server.wait_empty(60)
+    assert len(sink.messages) == failing and not any(message.sender for message in sink.messages)
 
 
 @pytest.mark.slow
