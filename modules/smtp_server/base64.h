@@ -13,8 +13,7 @@
 /*
  * Decodes into out, of SMTPD_BASE64_OCTETS(text.n) octets.  False: a character that is
  * none of base64's (blanks and line ends too), a length that is no multiple of 4,
- * padding that is missing, elsewhere than at the end, or hides bits.  Takes the
- * same time for all texts of one length.
+ * padding that is missing, elsewhere than at the end, or hides bits.
  */
 bool smtpd_base64_decode(struct ga_str text, unsigned char *out, size_t *n);
 /* SMTPD_BASE64_CHARS(n) characters, no NUL; returns how many. */
