@@ -124,7 +124,7 @@ belongs(const struct q_envelope *e, enum ga_report_kind kind)
 static struct q_message *
 message_of(const struct q_notice *n)
 {
-	return q_id_find(n->loop, n->id) == n->message ? q_message(n->loop, n->message) : NULL;
+	return q_id_has(n->loop, n->id, n->message) ? q_message(n->loop, n->message) : NULL;
 }
 
 /* Up to GA_REPORT_MAX envelopes that are to be told of. */

@@ -184,6 +184,7 @@ q_envelope(struct q_loop *l, uint32_t i)
 void q_table_init(struct q_loop *);
 void q_table_end(struct q_loop *);
 uint32_t q_id_find(struct q_loop *, uint32_t id);
+bool q_id_has(struct q_loop *, uint32_t id, uint32_t message);
 uint32_t q_id_draw(struct q_loop *);
 uint32_t q_message_new(struct q_loop *, uint32_t id);
 void q_message_forget(struct q_loop *, uint32_t message);	/* never came into the queue */

@@ -57,6 +57,17 @@ q_id_find(struct q_loop *l, uint32_t id)
 	return i;
 }
 
+/* Two messages of a recovery may have one id: then only this tells which. */
+bool
+q_id_has(struct q_loop *l, uint32_t id, uint32_t message)
+{
+	uint32_t i = *bucket(l, id);
+
+	while (i != 0 && i != message)
+		i = q_message(l, i)->id_next;
+	return i != 0 && q_message(l, i)->id == id;
+}
+
 static void
 grow_ids(struct q_loop *l)
 {

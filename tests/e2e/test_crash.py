@@ -48,7 +48,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9_under_load(greenarrow, tmp_path)
         for _ in range(KILLS):
             time.sleep(random.uniform(0.3, 2.0))
             server.kill()
-            server.start()
+            server.start(timeout=300)       # a sanitizer's build, and a queue that only grows
         time.sleep(1)
     finally:
         load.stop()
