@@ -202,6 +202,8 @@ smtpc_body_send(struct smtpc_conn *c, bool end, int *error)
 			return SMTPC_SENT_ERROR;
 		}
 		advance(b, (size_t)n);
+		/* one plan may be megabytes: a slow receiver is not a dead one */
+		smtpc_deadline(c, c->conf->smtp_data_block_timeout);
 		turn += (size_t)n;
 	}
 	return b->iov_at == b->niov && drained(b, end) != SMTPC_SENT_BLOCKED ? drained(b, end) :

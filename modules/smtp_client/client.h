@@ -225,6 +225,7 @@ struct smtpc_conn {
 	struct smtpc_out out;
 	unsigned wanted;		/* events asked of the stream */
 	bool write_failed;		/* what the peer said before is still to be read */
+	bool preparing;			/* inside smtpc_prepare(): its caller goes on */
 	bool given_up;			/* all hosts failed; the message is still being read */
 	struct ga_reply_parser reply;
 	struct ga_post later;		/* what may not be done inside a call */

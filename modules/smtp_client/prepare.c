@@ -39,11 +39,18 @@ all_envelopes(const struct smtpc_txn *x)
 	return true;
 }
 
+/* The session has nothing to do until this is known. */
+static bool
+awaited(const struct smtpc_conn *c)
+{
+	return c->state == SMTPC_PREPARE && !c->preparing;
+}
+
 static void
 ready(struct smtpc_conn *c)
 {
 	c->txn.ready = true;
-	if (c->state == SMTPC_PREPARE)
+	if (awaited(c))
 		smtpc_txn_begin(c);
 }
 
@@ -53,7 +60,7 @@ not_ready(struct smtpc_conn *c, const struct smtpc_verdict *v)
 {
 	smtpc_result_rest(c, v);
 	smtpc_results_end(c);
-	if (c->state == SMTPC_PREPARE)
+	if (awaited(c))
 		smtpc_txn_next(c);
 }
 
@@ -193,10 +200,12 @@ smtpc_prepare(struct smtpc_conn *c, struct ga_batch batch)
 	take(c, batch, limit);
 	c->txn.begun_ms = ga_now_ms(c->loop->worker);
 	c->txn.message = m;
+	c->preparing = true;
 	if (m != NULL && (in_memory(m) || (!edit && m->body_size > SMTPC_LOAD)))
 		have_message(c);
 	else
 		load(c, edit ? UINT64_MAX : SMTPC_LOAD);
+	c->preparing = false;
 }
 
 void

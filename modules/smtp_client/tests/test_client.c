@@ -577,6 +577,27 @@ test_a_large_body_is_read_in_pieces_and_arrives_whole(void **state)
 }
 
 static void
+test_a_receiver_that_takes_a_little_at_a_time_has_its_time_for_each_piece(void **state)
+{
+	uint64_t limit = fake.settings.conf.smtp_data_block_timeout;
+	char *body = large(12 * 3000);
+
+	open_body(body, true);
+	session(PIPES);
+	fake.write_room = 1000;
+	fake_says(TO_DATA);
+	for (int i = 0; i < 5; i++) {
+		fake_advance(limit - 1000);
+		fake.write_room = 1000;
+		fake_says("");
+	}
+	assert_int_equal(fake.nresults, 0);
+	fake_advance(limit + 1000);
+	result_is(0, GA_RESULT_DEFERRAL, 0, "4.4.2");
+	free(body);
+}
+
+static void
 test_a_refusal_while_the_message_is_sent_is_the_result(void **state)
 {
 	char *body = large(12 * 3000);
@@ -774,6 +795,31 @@ test_messages_refused_here_one_after_another_keep_the_connection(void **state)
 	assert_int_equal(atomic_load(&smtpc.saved), 1);
 }
 
+static void
+test_what_follows_a_message_refused_here_is_sent_once(void **state)
+{
+	fake.settings.conf.reuse_connections = true;
+	open_body("Subject: long\r\n\r\nA long message\r\n", true);
+	more_for("y.example", false);
+	session("250-mx0\r\n250-PIPELINING\r\n250 SIZE 25\r\n");
+	result_is(0, GA_RESULT_FAILURE, 0, "5.3.4");
+	fake_expect("MAIL FROM:<s@x.example> SIZE=21\r\nRCPT TO:<r0@y.example>\r\nDATA\r\n");
+}
+
+static void
+test_what_follows_a_message_that_outgoing_refused_late_is_sent_once(void **state)
+{
+	fake.settings.conf.reuse_connections = true;
+	fake_hook(GA_SUSPENDED_, NULL);
+	open_to(1, 1);
+	session(PIPES);
+	fake.verdict = GA_PASS;
+	more_for("y.example", false);
+	fake_answer(GA_REJECT);
+	result_is(0, GA_RESULT_FAILURE, 0, "5.7.1");
+	fake_expect(GROUP);
+}
+
 int
 main(void)
 {
@@ -812,6 +858,7 @@ main(void)
 		TEST(test_dots_are_doubled_and_the_last_line_ended),
 		TEST(test_a_bare_lf_is_never_sent),
 		TEST(test_a_large_body_is_read_in_pieces_and_arrives_whole),
+		TEST(test_a_receiver_that_takes_a_little_at_a_time_has_its_time_for_each_piece),
 		TEST(test_a_refusal_while_the_message_is_sent_is_the_result),
 		TEST(test_2yz_to_data_is_a_peer_out_of_step),
 		TEST(test_a_dripping_reply_is_cut_by_its_deadline),
@@ -825,6 +872,8 @@ main(void)
 		TEST(test_outgoing_is_told_when_the_connection_is_gone),
 		TEST(test_a_large_message_is_read_whole_for_outgoing),
 		TEST(test_messages_refused_here_one_after_another_keep_the_connection),
+		TEST(test_what_follows_a_message_refused_here_is_sent_once),
+		TEST(test_what_follows_a_message_that_outgoing_refused_late_is_sent_once),
 		TEST(test_equal_preferences_are_shuffled_and_others_kept_in_order),
 		TEST(test_a_family_without_source_is_left_out_when_the_other_has_one),
 	};
