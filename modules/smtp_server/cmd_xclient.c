@@ -176,13 +176,14 @@ static bool
 become(struct smtpd_session *s, struct xclient *x)
 {
 	struct ga_sockaddr peer = x->has_addr ? x->peer : s->peer;
-	bool unknown = x->has_addr && x->peer.len == 0;
+	bool unknown = x->has_addr ? x->peer.len == 0 : s->unnamed;
 
 	if (x->has_port && !unknown)
 		ga_sockaddr_set_port(&peer, x->port);
 	if (x->has_local)
 		s->local = x->local;
-	if (x->has_login)
+	/* what is not said stays as it is, but a login is of one client */
+	if (x->has_login || x->has_addr)
 		take_login(s, x->login);
 	return smtpd_client_is(s, unknown ? NULL : &peer);
 }
@@ -190,7 +191,7 @@ become(struct smtpd_session *s, struct xclient *x)
 void
 smtpd_cmd_xclient(struct smtpd_session *s, struct ga_str arg)
 {
-	struct xclient x = { .local = s->local, .esmtp = true };
+	struct xclient x = { .local = s->local, .login = { "", 0 }, .esmtp = true };
 
 	if (!s->xclient) {
 		smtpd_cmd_unsupported(s, arg);

@@ -62,6 +62,7 @@ smtpd_client_is(struct smtpd_session *s, const struct ga_sockaddr *peer)
 
 	smtpd_limits_uncount(s->client);
 	s->client = NULL;
+	s->unnamed = peer == NULL;
 	s->peer_relays = peer != NULL && smtpd_gen_relays(s->gen, peer);
 	s->relays = s->peer_relays || s->user.n > 0;
 	if (peer == NULL)

@@ -158,7 +158,7 @@ smtpd_session_begin(struct smtpd_session *s)
 	smtpd_enter_state(s, S_GREETING);
 	smtpd_deadline(s, s->gen->conf->smtpd_timeout);
 	if (!s->greeted)
-		s->xclient = smtpd_networks_have(&s->gen->access.xclient, &s->peer);
+		s->xclient = !s->unnamed && smtpd_networks_have(&s->gen->access.xclient, &s->peer);
 	if (smtpd_asks(s, connect)) {
 		struct ga_pool *pool = ga_session_pool(s->ga);
 

@@ -109,6 +109,7 @@ struct smtpd_session {
 	struct ga_sockaddr peer, local;
 	bool implicit_tls;			/* TLS came before the greeting */
 	bool greeted, xclient;			/* it may say XCLIENT */
+	bool unnamed;				/* peer is who speaks for it, and its rights are not the client's */
 	struct smtpd_proxy_read *proxy;		/* in S_PROXY, proxy.c */
 	char peer_text[GA_SOCKADDR_TEXT];
 	struct ga_str helo;			/* empty: not yet */

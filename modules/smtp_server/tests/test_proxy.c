@@ -259,6 +259,13 @@ allowed(const char *relay_from)
 }
 
 static void
+try_to_relay(struct world *w, const char *answer)
+{
+	expect(w, HELLO "MAIL FROM:<>\r\n", "250");
+	expect(w, "RCPT TO:<b@example.net>\r\n", answer);
+}
+
+static void
 test_xclient_begins_anew_as_another_client(void **state)
 {
 	struct world *w = allowed("127.0.0.1");
@@ -278,8 +285,7 @@ test_xclient_begins_anew_as_another_client(void **state)
 	assert_non_null(strstr(w->messages[1].text.p, "from h.example ([IPv6:2001:db8::7])\r\n\tby"));
 	assert_non_null(strstr(w->messages[1].text.p, " with SMTP id"));
 	expect(w, "XCLIENT LOGIN=[UNAVAILABLE]\r\n", "220 test\r\n");
-	expect(w, HELLO "MAIL FROM:<>\r\n", "250");
-	expect(w, "RCPT TO:<b@example.net>\r\n", "550");
+	try_to_relay(w, "550");
 	end(w);
 }
 
@@ -289,11 +295,35 @@ test_a_client_without_address_may_not_relay_for_that_of_the_proxy(void **state)
 	struct world *w = allowed("0.0.0.0/0");
 
 	expect(w, "XCLIENT ADDR=[UNAVAILABLE]\r\n", "220");
-	expect(w, HELLO "MAIL FROM:<>\r\n", "250");
-	expect(w, "RCPT TO:<b@example.net>\r\n", "550");
+	try_to_relay(w, "550");
+	/* nor when the rest of what is known comes in a command of its own */
+	expect(w, "RSET\r\nXCLIENT PORT=4711 PROTO=ESMTP\r\n", "250 2.0.0 OK\r\n220");
+	try_to_relay(w, "550");
 	expect(w, "RSET\r\nXCLIENT ADDR=192.0.2.9\r\n", "250 2.0.0 OK\r\n220");
-	expect(w, HELLO "MAIL FROM:<>\r\n", "250");
-	expect(w, "RCPT TO:<b@example.net>\r\n", "250");
+	try_to_relay(w, "250");
+	end(w);
+}
+
+static void
+test_another_client_does_not_have_the_login_of_the_one_before(void **state)
+{
+	struct world *w = allowed("127.0.0.1");
+
+	expect(w, "XCLIENT ADDR=192.0.2.7 LOGIN=ann\r\n", "220");
+	expect(w, "XCLIENT NAME=c.example PORT=4711\r\n", "220");	/* still the same */
+	try_to_relay(w, "250");
+	expect(w, "RSET\r\nXCLIENT ADDR=192.0.2.8\r\n", "250 2.0.0 OK\r\n220");
+	try_to_relay(w, "550");
+	end(w);
+}
+
+static void
+test_whom_the_proxy_names_nobody_may_not_say_xclient(void **state)
+{
+	struct world *w = proxied("xclient_from 0.0.0.0/0\nrelay_from 192.0.2.7\n");
+
+	expect(w, "PROXY UNKNOWN\r\n", "220 test\r\n");
+	expect(w, "XCLIENT ADDR=192.0.2.7\r\n", "502 5.5.1");
 	end(w);
 }
 
@@ -341,6 +371,8 @@ main(void)
 		cmocka_unit_test(test_a_proxied_client_that_speaks_early_is_refused),
 		cmocka_unit_test(test_xclient_begins_anew_as_another_client),
 		cmocka_unit_test(test_a_client_without_address_may_not_relay_for_that_of_the_proxy),
+		cmocka_unit_test(test_another_client_does_not_have_the_login_of_the_one_before),
+		cmocka_unit_test(test_whom_the_proxy_names_nobody_may_not_say_xclient),
 		cmocka_unit_test(test_xclient_that_is_not_well_formed_changes_nothing),
 		cmocka_unit_test(test_others_do_not_know_xclient),
 	};
