@@ -99,7 +99,9 @@ q_delayed(struct q_loop *l, uint32_t envelope, const struct ga_settings *setting
 	const struct q_message *m = q_message(l, e->message);
 	uint64_t after = l->reporter != NULL ? l->reporter->delay_after(settings, m->notify_delay) : 0;
 
-	if (after == 0 || (e->flags & GA_ENV_DELAY_TOLD) != 0 || q_wall_ms(l) < m->accepted_ms + after)
+	/* on record it would be as told: when nobody is told any more the next start does it */
+	if (after == 0 || l->draining || (e->flags & GA_ENV_DELAY_TOLD) != 0 ||
+	    q_wall_ms(l) < m->accepted_ms + after)
 		return;
 	e->flags |= GA_ENV_DELAY_TOLD | Q_ENV_DELAYED;
 	notify(l, e->message, GA_REPORT_DELAYED, expires_ms);
@@ -116,7 +118,7 @@ belongs(const struct q_envelope *e, enum ga_report_kind kind)
 	case GA_REPORT_RELAYED:
 		return e->state == Q_ENDED && (e->flags & GA_ENV_FAILED) == 0;
 	case GA_REPORT_DELAYED:
-		return (e->flags & Q_ENV_DELAYED) != 0;
+		return (e->flags & Q_ENV_DELAYED) != 0 && e->state != Q_ENDED;
 	}
 	return false;
 }
@@ -138,17 +140,27 @@ gather(struct q_notice *n, const struct q_message *m)
 	free(n->indexes);
 	n->numbers = ga_xcalloc(room, sizeof *n->numbers);
 	n->indexes = ga_xcalloc(room, sizeof *n->indexes);
-	n->report.n = 0;
 	for (uint32_t i = m->envelopes; i != 0 && n->report.n < room; i = q_envelope(l, i)->next) {
-		struct q_envelope *e = q_envelope(l, i);
+		const struct q_envelope *e = q_envelope(l, i);
 
 		if (!belongs(e, n->report.kind))
 			continue;
-		e->flags &= (uint8_t)~Q_ENV_DELAYED;
 		n->numbers[n->report.n] = i;
 		n->indexes[n->report.n++] = e->index;
 	}
 	n->report.envelopes = n->indexes;
+}
+
+/* They go on waiting, unless they have ended meanwhile: then the numbers are others'. */
+static void
+delays_told(struct q_notice *n)
+{
+	for (unsigned i = 0; message_of(n) != NULL && i < n->report.n; i++) {
+		struct q_envelope *e = q_envelope(n->loop, n->numbers[i]);
+
+		if (e->message == n->message && e->index == n->indexes[i])
+			e->flags &= (uint8_t)~Q_ENV_DELAYED;
+	}
 }
 
 static bool
@@ -189,7 +201,9 @@ told(struct ga_worker *w, struct ga_report *report)
 	if (report->error != 0)
 		ga_log(q_inst, GA_WARN, "GA-QUE-0005", "%08x: its sender could not be told: %s", n->id,
 		    strerror(report->error));
-	else if (report->kind != GA_REPORT_DELAYED)
+	else if (report->kind == GA_REPORT_DELAYED)
+		delays_told(n);
+	else
 		for (unsigned i = 0; i < report->n; i++)
 			q_envelope_finished(l, n->numbers[i]);
 	look_again(n);
@@ -206,6 +220,7 @@ tell(struct q_loop *l, struct q_notice *n)
 	const struct q_message *m = message_of(n);
 
 	TAILQ_REMOVE(&l->notices, n, entry);
+	n->report.n = 0;
 	if (m != NULL)
 		gather(n, m);
 	if (n->report.n == 0) {		/* what waited too long has been delivered since */
