@@ -327,13 +327,23 @@ put_op(struct spool *s, struct commit_batch *b, struct ga_spool_link *op)
 }
 
 /* Mail from outside, which may be refused while there is no room; the rest
- * (results, bounces, pauses) is what empties the queue again. */
+ * (results, reports, pauses) is what empties the queue again. */
 static bool
 is_new_mail(const struct ga_spool_link *op)
 {
 	const struct ga_spool_commit *c = (const struct ga_spool_commit *)op;
 
 	return (op->kind == OP_COMMIT && c->nends == 0 && !(c->message->flags & GA_MSG_BOUNCE));
+}
+
+/* How far into the reserve it may go.  The last segment of it is for what ends: reports
+ * that filled it would keep deliveries from being recorded. */
+static enum spool_reserve_use
+use_of(const struct ga_spool_link *op)
+{
+	if (is_new_mail(op))
+		return (SPOOL_NO_RESERVE);
+	return (op->kind == OP_COMMIT ? SPOOL_NOT_THE_LAST : SPOOL_ALL);
 }
 
 /* (locked) Is what the copy was made from still what holds? */
@@ -410,19 +420,26 @@ refusal(struct spool *s, const struct ga_spool_link *op)
 	return (error);
 }
 
+/* (locked) */
+static bool
+reserve_has_one(const struct spool *s, enum spool_reserve_use use)
+{
+	return (use == SPOOL_ALL ? s->nreserve > 0 : use == SPOOL_NOT_THE_LAST && s->nreserve > 1);
+}
+
 /* (locked) The next segment to write, or NULL. */
 static struct segment *
-take_segment(struct spool *s, bool new_mail)
+take_segment(struct spool *s, enum spool_reserve_use use)
 {
 	struct segment *g = NULL;
 
 	if (s->nready > 0) {
 		g = s->ready[0];
 		memmove(&s->ready[0], &s->ready[1], --s->nready * sizeof s->ready[0]);
-		s->active_reserved = false;
-	} else if (s->nreserve > 0 && !new_mail) {
+		s->active_for = SPOOL_NO_RESERVE;
+	} else if (reserve_has_one(s, use)) {
 		g = s->reserve[--s->nreserve];
-		s->active_reserved = true;
+		s->active_for = s->nreserve > 0 ? SPOOL_NOT_THE_LAST : SPOOL_ALL;
 	}
 	return (g);
 }
@@ -438,7 +455,7 @@ close_active(struct spool *s, enum seg_state state)
 
 /* An active segment with this much room; 0, ENOSPC, or EAGAIN: there will be one. */
 static int
-make_room(struct spool *s, uint64_t need, bool new_mail)
+make_room(struct spool *s, uint64_t need, enum spool_reserve_use use)
 {
 	struct segment *g;
 	int error = 0;
@@ -447,15 +464,15 @@ make_room(struct spool *s, uint64_t need, bool new_mail)
 	if (need > s->conf.segment_size - SEG_START)
 		return (EMSGSIZE);
 	pthread_mutex_lock(&s->ledger.lock);
-	if (s->active != NULL && s->active_reserved && new_mail) {
-		/* the reserve is not for new mail, but a segment made meanwhile is */
-		if (s->nready == 0)
+	if (s->active != NULL && s->active_for > use) {
+		/* this one is not for it, but a segment made meanwhile is */
+		if (s->nready == 0 && !reserve_has_one(s, use))
 			error = s->no_room ? ENOSPC : EAGAIN;
 		else
 			close_active(s, SEG_SEALED);
 	}
 	if (error == 0 && (s->active == NULL || s->active->end + need > s->active->size)) {
-		g = take_segment(s, new_mail);
+		g = take_segment(s, use);
 		if (g == NULL)
 			/* one that is being made is worth waiting for */
 			error = s->no_room ? ENOSPC : EAGAIN;
@@ -472,13 +489,13 @@ make_room(struct spool *s, uint64_t need, bool new_mail)
 
 /* May this much more go into the batch?  New mail does not ride in the reserve. */
 static bool
-batch_takes(const struct spool *s, const struct commit_batch *b, uint64_t need, bool new_mail)
+batch_takes(const struct spool *s, const struct commit_batch *b, uint64_t need, enum spool_reserve_use use)
 {
 	uint64_t at;
 
 	if (b->nentries == 0)
 		return (true);
-	if (s->active_reserved && new_mail)
+	if (s->active_for > use)
 		return (false);
 	at = s->active->end + REC_ALIGN(REC_HEADER + REC_BATCH_META) + b->length;
 	return (b->nentries < s->conf.batch_records && b->length + need <= s->conf.batch_bytes &&
@@ -500,7 +517,7 @@ begin_batch(struct commit_batch *b)
 static void
 put_voids(struct spool *s, struct commit_batch *b)
 {
-	if (b->nvoids == 0 || make_room(s, b->nvoids * 80u, false) != 0)
+	if (b->nvoids == 0 || make_room(s, b->nvoids * 80u, SPOOL_ALL) != 0)
 		return;
 	while (b->voids_in_batch < b->nvoids)
 		put_abandon(s, b, &b->voids[b->voids_in_batch++]);
@@ -517,11 +534,12 @@ fill_from(struct spool *s, struct commit_batch *b, struct op_list *from)
 	while ((op = from->first) != NULL) {
 		need = op_size(op);
 		error = refusal(s, op);
-		if (error == 0 && !batch_takes(s, b, need, is_new_mail(op)))
+		if (error == 0 && !batch_takes(s, b, need, use_of(op)))
 			return (true);
 		if (error == 0 && b->nentries == 0)
-			error = make_room(s, need, is_new_mail(op));
-		if (error == EAGAIN || (error == ENOSPC && !is_new_mail(op) && op->kind != OP_COPY))
+			error = make_room(s, need, use_of(op));
+		/* what ends has nobody to be refused to; mail and copies come again */
+		if (error == EAGAIN || (error == ENOSPC && op->kind != OP_COMMIT && op->kind != OP_COPY))
 			return (false);
 		op_shift(from);
 		if (error != 0) {

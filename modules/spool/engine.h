@@ -85,6 +85,9 @@ struct spool_stats {
 	atomic_bool full;
 };
 
+/* How much of the reserve something may use. */
+enum spool_reserve_use { SPOOL_NO_RESERVE, SPOOL_NOT_THE_LAST, SPOOL_ALL };
+
 struct spool {
 	const struct spool_fs *fs;
 	int dir, corrupt;		/* queue/spool, queue/corrupt */
@@ -98,7 +101,7 @@ struct spool {
 	uint32_t nready, nreserve;
 	uint64_t next_seq, next_number;
 	struct segment *active;		/* written by the committer */
-	bool active_reserved;
+	enum spool_reserve_use active_for;	/* who may go so far may write to it */
 	bool no_room;			/* the last attempt to make a segment failed */
 
 	struct spool_inbox commits, chores;

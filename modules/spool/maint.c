@@ -93,7 +93,7 @@ look_at_space(struct spool *s)
 		maint_measure(s);
 	}
 	pthread_mutex_lock(&s->ledger.lock);
-	full = s->no_room && s->nready == 0 && (s->active == NULL || s->active_reserved ||
+	full = s->no_room && s->nready == 0 && (s->active == NULL || s->active_for != SPOOL_NO_RESERVE ||
 	    s->active->size - s->active->end < s->conf.segment_size / 8);
 	pthread_mutex_unlock(&s->ledger.lock);
 	full |= atomic_load(&s->stats.free_bytes) < s->conf.min_free;

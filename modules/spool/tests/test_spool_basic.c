@@ -183,6 +183,42 @@ test_a_full_disk_refuses_new_mail_and_lets_the_queue_drain(void **state)
 	rig_fini(&r);
 }
 
+/* A campaign that fails on a full disk: what was delivered is still recorded. */
+static void
+test_reports_do_not_use_up_the_room_for_what_ends(void **state)
+{
+	struct rig_mail *k;
+	unsigned i, taken, waits = 0;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	assert_int_equal(rig_open(&r), 0);
+	rig_pump(&r);
+	memfs_fail_room(r.disk, ENOSPC);
+	do {
+		k = rig_mail(&r, 3, 100);
+		rig_pump(&r);
+	} while (k->error == 0);
+	taken = r.nmail - 1;
+	for (i = 0; i < 200 && i < taken - 1; i++) {
+		k = rig_bounce(&r, r.mail[i], 0);
+		rig_pump(&r);
+		assert_true(k->answered);
+		waits += k->error == ENOSPC;
+	}
+	assert_true(waits > 0);
+	rig_done(&r, r.mail[taken - 1], 0);
+	rig_pump(&r);
+	assert_true(r.mail[taken - 1]->env[0].done_acked);
+	memfs_fail_room(r.disk, 0);
+	rig_pump(&r);
+	restart(&r);
+	rig_verify(&r, false);
+	rig_drop(&r);
+	rig_fini(&r);
+}
+
 static void
 test_room_is_kept_free_on_the_file_system(void **state)
 {
@@ -405,6 +441,7 @@ main(void)
 		cmocka_unit_test(test_many_messages_share_one_sync),
 		cmocka_unit_test(test_short_writes_are_written_on),
 		cmocka_unit_test(test_a_full_disk_refuses_new_mail_and_lets_the_queue_drain),
+		cmocka_unit_test(test_reports_do_not_use_up_the_room_for_what_ends),
 		cmocka_unit_test(test_room_is_kept_free_on_the_file_system),
 		cmocka_unit_test(test_a_failed_sync_answers_451_and_loses_nothing_else),
 		cmocka_unit_test(test_a_body_that_cannot_be_synced_is_refused),
