@@ -64,6 +64,7 @@ struct job {
 	const struct ga_envelope **told;	/* who is in the report */
 	unsigned nends, ntold;
 	bool again;				/* read once more, with its body */
+	bool damaged;				/* what is to be returned cannot be read */
 	TAILQ_ENTRY(job) entry;
 };
 
@@ -372,18 +373,25 @@ send_report(struct job *j, const struct ga_body *original)
 	loop_of(j)->intake->submit(j->worker, &j->submit);
 }
 
+static bool
+is_damage(int error)
+{
+	return error == EBADMSG || error == EIO;
+}
+
 static void
 head_read(struct ga_worker *w, struct ga_spool_read_body *read)
 {
 	struct job *j = read->arg;
 	struct ga_body *piece = read->piece;
 
-	if (read->error != 0) {
+	if (read->error != 0 && !is_damage(read->error)) {
 		answer(j, read->error);
 		return;
 	}
 	send_report(j, piece);
-	ga_body_unref(piece);
+	if (piece != NULL)
+		ga_body_unref(piece);
 }
 
 /* The original is in memory, or its header is read, or it is read again whole. */
@@ -393,7 +401,9 @@ compose(struct job *j)
 	const struct ga_message *m = j->message;
 	uint64_t header = returned_header(j) < HEAD_MAX ? returned_header(j) : HEAD_MAX;
 
-	if (m->body != NULL && m->body->chunks != NULL) {
+	if (j->damaged) {
+		send_report(j, NULL);
+	} else if (m->body != NULL && m->body->chunks != NULL) {
 		send_report(j, m->body);
 	} else if (return_whole(j) && !j->again) {
 		j->again = true;
@@ -412,6 +422,13 @@ message_read(struct ga_worker *w, struct ga_spool_read *read)
 {
 	struct job *j = read->arg;
 
+	if (is_damage(read->error) && !j->damaged) {
+		/* that it failed can be told all the same */
+		j->damaged = true;
+		j->read.body_limit = 0;
+		loop_of(j)->spool->read(w, &j->read);
+		return;
+	}
 	if (read->error != 0) {
 		answer(j, read->error == ENOENT ? 0 : read->error);
 		return;

@@ -280,16 +280,17 @@ append_body(struct spool *s, const struct rec_header *h, const unsigned char *bu
 	return (error);
 }
 
-/* The message's record, whole. */
+/* The message's record, whole or without its body. */
 static int
-find_record(struct spool *s, uint64_t seq, struct located *at, struct rec_header *h, unsigned char **buf)
+find_record(struct spool *s, uint64_t seq, bool with_body, struct located *at, struct rec_header *h,
+    unsigned char **buf)
 {
 	int error;
 
 	*buf = NULL;
 	if (!read_locate(s, seq, at))
 		return (ENOENT);
-	error = read_record(s, at->segment, at->offset, h, buf, true);
+	error = read_record(s, at->segment, at->offset, h, buf, with_body);
 	if (error == 0 && h->type != REC_MESSAGE)
 		error = EBADMSG;
 	return (error);
@@ -304,10 +305,10 @@ read_request(struct spool *s, struct ga_spool_read *r)
 	struct ga_body *body;
 	int error;
 
-	error = find_record(s, r->seq, &at, &h, &buf);
+	error = find_record(s, r->seq, r->body_limit > 0, &at, &h, &buf);
 	if (error == 0)
 		r->message = read_build(s, NULL, &at, (struct ga_str){ (char *)buf, h.meta_len }, &error);
-	if (error == 0 && r->message->body_size <= r->body_limit) {
+	if (error == 0 && r->body_limit > 0 && r->message->body_size <= r->body_limit) {
 		body = ga_body_new();
 		error = append_body(s, &h, buf, 0, r->message->body_size, body);
 		if (error == 0)
@@ -332,7 +333,7 @@ read_body_request(struct spool *s, struct ga_spool_read_body *r)
 	unsigned char *buf;
 	int error;
 
-	error = find_record(s, r->seq, &at, &h, &buf);
+	error = find_record(s, r->seq, true, &at, &h, &buf);
 	if (error == 0) {
 		r->piece = ga_body_new();
 		error = append_body(s, &h, buf, r->offset, r->len < MAX_READ ? r->len : MAX_READ, r->piece);

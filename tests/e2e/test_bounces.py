@@ -236,6 +236,25 @@ def test_a_failure_is_reported_after_kill_9(refusing):
     assert all(Report(message).each for message in sink.messages)
 
 
+def test_a_message_that_is_damaged_on_disk_is_reported_without_it(refusing):
+    server, sink = refusing(retry="retry_schedule 1s", general="queue_lifetime 3s")
+    late = {"RCPT": lambda session, line: Default() if b"sender.example" in line else "451 4.7.1 later"}
+    sink.scripts = [late]
+    server.submit(ORIGINAL)
+    server.wait_queue(disk=1)
+    server.stop()
+    for segment in (server.folder / "queue").rglob("*.seg"):
+        octets = segment.read_bytes()
+        at = octets.find(b"X-Mark: 7")
+        if at >= 0:
+            segment.write_bytes(octets[:at] + b"x" + octets[at + 1:])
+    server.expect_log(r"damage|cannot be read")
+    server.start()
+    report, = reports(sink)
+    assert report.each[0]["Action"] == "failed" and len(report.parts) == 2
+    server.wait_empty()
+
+
 # --- delays ---
 
 LATE = {"RCPT": lambda session, line: Default() if b"sender.example" in line else session.sink.later.next()}

@@ -88,7 +88,8 @@ struct ga_spool_done {
 
 /* Read a message back: attributes, envelopes with their latest state, and the
  * body when it is at most body_limit octets (else message->body is NULL).
- * error ENOENT: no such message (all its envelopes are done); EIO/EBADMSG: damaged. */
+ * error ENOENT: no such message (all its envelopes are done); EIO/EBADMSG: damaged.  With
+ * body_limit 0 damage in the body does not matter. */
 struct ga_spool_read {
 	struct ga_spool_link link;
 	uint64_t seq;
