@@ -315,7 +315,8 @@ judged(struct smtpd_session *s, enum ga_verdict v)
 {
 	struct smtpd_auth *a = s->auth;
 
-	if (v == GA_ACCEPT && a->scram == NULL && a->name.n > 0) {
+	if (v == GA_ACCEPT && a->scram == NULL && smtpd_user_name_valid(a->name) &&
+	    ga_utf8_valid(a->name)) {
 		succeed(s, a->name, (struct ga_str){ "", 0 });
 	} else if (v == GA_REJECT || (v == GA_ACCEPT && a->scram == NULL)) {
 		refuse(s);

@@ -9,17 +9,23 @@
 
 #include "params.h"
 
+/* Refused recipients of a transaction that are no errors. */
+#define REFUSED_FREE 1000u
+
 static struct ga_rcpt *
 last_rcpt(struct smtpd_session *s)
 {
 	return &s->txn->rcpts[s->txn->nrcpts - 1];
 }
 
+/* A module that defers each costs the client nothing, but us memory until the transaction
+ * ends: beyond what it may have recipients, and some, each counts as an error. */
 static void
 refused_rcpt(struct smtpd_session *s)
 {
 	s->txn->nrcpts--;
-	s->rcpt_refused++;
+	if (++s->rcpt_refused > (uint64_t)s->gen->conf->max_recipients + REFUSED_FREE)
+		s->errors++;
 }
 
 static bool
@@ -129,7 +135,7 @@ too_many(struct smtpd_session *s)
 		return false;
 	smtpd_say(s, "452 4.5.3 Too many recipients");
 	s->rcpt_refused++;
-	if (++s->rcpt_over > 1000)
+	if (++s->rcpt_over > REFUSED_FREE)
 		s->errors++;
 	return true;
 }

@@ -181,7 +181,9 @@ struct ga_ev_attempt {
 struct ga_ev_auth {
 	struct ga_session *s;
 	struct ga_str mechanism;	/* "PLAIN" "LOGIN" "SCRAM-SHA-256" */
-	struct ga_str user, password;	/* wiped when the question has been answered */
+	/* As the client sent them; wiped when the question has been answered.  A user of more
+	 * than 255 octets, not UTF-8, or with `:` or a control character gets in by no ACCEPT. */
+	struct ga_str user, password;
 };
 
 struct ga_hooks {

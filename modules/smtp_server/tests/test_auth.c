@@ -644,6 +644,12 @@ test_a_module_may_know_users_that_the_file_does_not(void **state)
 	judge.verdict = GA_ACCEPT;
 	expect(w, PLAIN("\0\0x"), "535");		/* nobody is not somebody */
 	expect(w, PLAIN("ann\0zoe\0x"), "535");	/* nobody acts for another */
+	world_disconnect(w);
+	world_connect(w);
+	expect(w, HELLO, "220");
+	/* whoever believes the module: logs and headers are not to be written by a name */
+	expect(w, PLAIN("\0zoe\r\nX: y\0x"), "535");
+	expect(w, PLAIN("\0zoe\xc2\x9b" "31m\0x"), "535");
 	world_hook(w, GA_HOOK_auth, NULL);
 	world_free(w);
 }

@@ -619,6 +619,26 @@ test_a_module_refuses_at_each_step(void **state)
 		}
 }
 
+/* What was said of a refused recipient stays in memory as long as its transaction. */
+static void
+test_a_module_that_defers_each_recipient_does_not_keep_the_session_for_ever(void **state)
+{
+	struct world *w = world_new("");
+	unsigned said = 0;
+
+	w->conf.max_recipients = 10;
+	the_verdict = GA_TEMPFAIL;
+	HOOK(w, rcpt, answer_at_once);
+	world_connect(w);
+	world_say(w, HELLO "MAIL FROM:<a@example.org>\r\n");
+	while (strstr(world_heard(w), "421 4.7.0 ") == NULL && said < 3000) {
+		world_say(w, "RCPT TO:<b@example.net>\r\n");
+		said++;
+	}
+	assert_in_range(said, 1000, 1100);
+	world_free(w);
+}
+
 static void
 test_a_module_accepts_what_would_be_refused(void **state)
 {
@@ -881,6 +901,7 @@ main(void)
 		cmocka_unit_test(test_a_spool_that_fails_refuses_after_the_end),
 		cmocka_unit_test(test_a_client_that_goes_during_an_upload),
 		cmocka_unit_test(test_a_module_refuses_at_each_step),
+		cmocka_unit_test(test_a_module_that_defers_each_recipient_does_not_keep_the_session_for_ever),
 		cmocka_unit_test(test_a_module_accepts_what_would_be_refused),
 		cmocka_unit_test(test_a_discarded_message_is_queued_nowhere),
 		cmocka_unit_test(test_commands_wait_while_a_module_thinks),
