@@ -153,29 +153,56 @@ static void free_chunk(struct ga_body *b, struct ga_body_chunk *c)
 	free(c);
 }
 
+/* What the ranges take out of a chunk whose first octet is at offset `at`; moves behind
+ * those that end in it. */
+static void cut_chunk(struct ga_body_chunk *c, uint64_t at, const struct ga_body_range **r,
+    const struct ga_body_range *end)
+{
+	size_t from = 0, to = 0, had = c->n;
+
+	for (; *r < end && (*r)->at < at + had; ++*r) {
+		size_t begins = (*r)->at > at ? (size_t)((*r)->at - at) : 0;
+		uint64_t ends = (*r)->at + (*r)->n - at;
+
+		memmove(c->data + to, c->data + from, begins - from);
+		to += begins - from;
+		from = ends < had ? (size_t)ends : had;
+		if (ends > had)
+			break;
+	}
+	memmove(c->data + to, c->data + from, had - from);
+	c->n = to + had - from;
+}
+
+static void check_ranges(const struct ga_body *b, const struct ga_body_range *r, size_t n)
+{
+	uint64_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (r[i].at < at || r[i].at > b->size || r[i].n > b->size - r[i].at)
+			abort();
+		at = r[i].at + r[i].n;
+	}
+}
+
 /* The first chunk stays, for a body always has one. */
-void ga_body_cut(struct ga_body *b, uint64_t at, uint64_t n)
+void ga_body_cut(struct ga_body *b, const struct ga_body_range *r, size_t n)
 {
 	struct ga_body_chunk *c = b->chunks, *before = NULL, *next;
+	const struct ga_body_range *end = r + n;
+	uint64_t at = 0;
 
-	if (c == NULL || at > b->size || n > b->size - at)
+	if (c == NULL)
 		abort();
-	b->size -= n;
-	for (; n > 0; c = next) {
-		size_t part;
+	check_ranges(b, r, n);
+	for (; c != NULL && r < end; c = next) {
+		size_t had = c->n;
 
 		next = c->next;
-		if (at >= c->n) {
-			at -= c->n;
-			before = c;
-			continue;
-		}
-		part = c->n - at < n ? c->n - (size_t)at : (size_t)n;
-		memmove(c->data + at, c->data + at + part, c->n - (size_t)at - part);
-		c->n -= part;
-		n -= part;
-		at = 0;
-		if (c->n > 0 || before == NULL) {
+		cut_chunk(c, at, &r, end);
+		at += had;
+		b->size -= had - c->n;
+		if (c->n > 0 || c->n == had || before == NULL) {
 			before = c;
 			continue;
 		}

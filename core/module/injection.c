@@ -9,6 +9,7 @@
  */
 #include "config.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <greenarrow/injection.h>
@@ -153,6 +154,8 @@ may_have_fields(const struct ga_body *body, uint64_t header_size)
 /* --- what was found --- */
 
 struct found {
+	struct ga_body_range *cuts;
+	size_t ncuts, room;
 	bool seen[KINDS];
 	struct ga_str value[KINDS];	/* of the first of each kind; unfolded */
 	bool odd;			/* octets above 127, or a long line, were taken out */
@@ -176,29 +179,40 @@ is_odd(struct ga_str raw)
 	return raw.n > LINE_MAX;
 }
 
+static void
+add_cut(struct found *found, uint64_t at, size_t n)
+{
+	if (found->ncuts == found->room) {
+		found->room = found->room > 0 ? found->room * 2 : 16;
+		found->cuts = ga_xrealloc(found->cuts, found->room * sizeof *found->cuts);
+	}
+	found->cuts[found->ncuts++] = (struct ga_body_range){ at, n };
+}
+
 /* Cuts the fields out of the body, and says what the first of each kind said. */
 static void
 cut_fields(struct ga_txn *t, struct ga_content *c, size_t nkinds, struct found *found)
 {
 	struct ga_str name, value;
+	struct ga_str raw;
 	uint32_t at = 0;
 
-	for (size_t i = 0; gac_content_field(c, i, &name, &value); i++) {
-		struct ga_str raw = gac_content_raw(c, i);
+	for (size_t i = 0; gac_content_field(c, i, &name, &value); i++, at += (uint32_t)raw.n) {
 		const struct kind *kind = kind_of(name, nkinds);
 
-		if (kind == NULL) {
-			at += (uint32_t)raw.n;
+		raw = gac_content_raw(c, i);
+		if (kind == NULL)
 			continue;
-		}
 		if (!found->seen[kind - kinds]) {
 			found->seen[kind - kinds] = true;
 			found->value[kind - kinds] = ga_str_trim(value);
 		}
 		found->odd = found->odd || is_odd(raw);
-		ga_body_cut(t->body, at, raw.n);
+		add_cut(found, at, raw.n);
 		t->header_size -= (uint32_t)raw.n;
 	}
+	ga_body_cut(t->body, found->cuts, found->ncuts);
+	free(found->cuts);
 }
 
 /* Of the flags that come from octets, those that the octets still give. */

@@ -114,9 +114,13 @@ GA_EXPORT struct ga_body *ga_body_new_spooled(uint64_t size) GA_NODISCARD;
 GA_EXPORT void ga_body_append(struct ga_body *, const void *, size_t);
 /* Puts bytes before all others (trace header). */
 GA_EXPORT void ga_body_prepend(struct ga_body *, const void *, size_t);
-/* Takes n octets out, the first of them at offset `at`; they must be there.  Only before
- * the body is shared; the others keep their order, and nothing is copied beyond a chunk. */
-GA_EXPORT void ga_body_cut(struct ga_body *, uint64_t at, uint64_t n);
+/* Takes n ranges of octets out.  Their offsets are those of the body as it is before; they
+ * ascend, do not overlap, and are there.  Only before the body is shared; the other octets
+ * keep their order, and each is moved once, within its chunk. */
+struct ga_body_range {
+	uint64_t at, n;
+};
+GA_EXPORT void ga_body_cut(struct ga_body *, const struct ga_body_range *, size_t n);
 /* Room of at least `want` octets at the end, to read into; then say how many
  * of them were used.  Avoids a copy on the hot path. */
 GA_EXPORT char *ga_body_room(struct ga_body *, size_t want, size_t *room);
