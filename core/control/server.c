@@ -5,7 +5,8 @@
  * command, a line over LINE_MAX_) gets one error answer and closes that client
  * only; a client that does not read what it asked for stops being read, and is
  * closed when OUT_MAX octets wait for it.  Who may connect is decided by the
- * socket's mode and checked again by the peer's uid and gid.
+ * socket's mode and checked again by the peer's uid and gid.  Without descriptors
+ * left clients wait, and accept() rests for REST_S, or the loop would spin.
  *
  * Request  {"v":1,"id":n,"cmd":"…","args":{…}}
  * Answers  {"id":n,"ok":true,…}, many for a stream, the last with "end":true;
@@ -33,6 +34,7 @@
 #define OUT_MAX (64u << 20)
 #define OUT_SLOW (1u << 20)
 #define CLIENTS_MAX 1000
+#define REST_S 0.1
 
 struct command {
 	struct command *next;
@@ -70,6 +72,7 @@ static struct {
 	int fd;
 	char *path;
 	struct ev_io accept;
+	struct ev_timer rest;
 	struct command *commands;
 	struct status_part *parts, **parts_end;
 	struct client *clients;
@@ -189,6 +192,12 @@ send_object(struct client *c, struct json_object *o)
 		return;
 	}
 	if (!c->gone) {
+		/* of a client that is always a little behind, only what it has not got */
+		if (c->sent > 0 && c->npending + n + 1 > c->pending_room) {
+			c->npending -= c->sent;
+			memmove(c->pending, c->pending + c->sent, c->npending);
+			c->sent = 0;
+		}
 		if (c->npending + n + 1 > c->pending_room) {
 			c->pending_room = c->npending + n + 4096;
 			c->pending = ga_xrealloc(c->pending, c->pending_room);
@@ -441,6 +450,22 @@ allowed(int fd)
 }
 
 static void
+rested(struct ev_loop *ev, struct ev_timer *timer, int revents)
+{
+	(void)timer;
+	(void)revents;
+	ev_io_start(ev, &server.accept);
+}
+
+static void
+take_rest(struct ev_loop *ev)
+{
+	ev_io_stop(ev, &server.accept);
+	ev_timer_set(&server.rest, REST_S, 0.);
+	ev_timer_start(ev, &server.rest);
+}
+
+static void
 new_client(struct ev_loop *ev, struct ev_io *io, int revents)
 {
 	int fd = accept4(server.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -448,8 +473,11 @@ new_client(struct ev_loop *ev, struct ev_io *io, int revents)
 
 	(void)io;
 	(void)revents;
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			take_rest(ev);
 		return;
+	}
 	if (server.nclients >= CLIENTS_MAX || !allowed(fd)) {
 		close(fd);
 		return;
@@ -518,6 +546,7 @@ gac_control_start(const char *path, gid_t group, char *err, size_t room)
 		gac_log(GA_WARN, "core", "GA-CTL-0001", "%s: group: %s", path, strerror(errno));
 	server.group = group;
 	server.path = strdup(path);
+	ev_timer_init(&server.rest, rested, 0., 0.);
 	ev_io_init(&server.accept, new_client, server.fd, EV_READ);
 	ev_io_start(gac_loop_ev(ga_worker_main()), &server.accept);
 	return true;
@@ -531,6 +560,7 @@ gac_control_stop(void)
 
 	if (server.fd >= 0) {
 		ev_io_stop(gac_loop_ev(ga_worker_main()), &server.accept);
+		ev_timer_stop(gac_loop_ev(ga_worker_main()), &server.rest);
 		close(server.fd);
 		unlink(server.path);
 		server.fd = -1;

@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control/client.h"
@@ -380,6 +382,41 @@ test_a_command_whose_client_has_gone_is_told_and_may_answer(void **state)
 	assert_int_equal(gone_seen, 1);
 }
 
+static clock_t cpu_used;
+
+static void
+comes_without_descriptors(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), free_fd = dup(fd);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct rlimit before, low;
+	char text[200];
+
+	close(free_fd);
+	CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+	low = before;
+	low.rlim_cur = (rlim_t)free_fd;
+	CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+	snprintf(addr.sun_path, sizeof addr.sun_path, "%s", path);
+	CHECK(connect(fd, (struct sockaddr *)&addr, sizeof addr) == 0);
+	cpu_used = clock();
+	usleep(500000);
+	cpu_used = clock() - cpu_used;
+	CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+	say(fd, "{\"v\":1,\"id\":2,\"cmd\":\"echo\"}\n");
+	read_lines(fd, 1, text, sizeof text);
+	CHECK(strstr(text, "\"id\":2") != NULL);
+	close(fd);
+}
+
+static void
+test_without_descriptors_the_loop_rests_and_clients_wait(void **state)
+{
+	(void)state;
+	with_client(comes_without_descriptors);
+	assert_true(cpu_used < CLOCKS_PER_SEC / 10);
+}
+
 /* --- the socket itself --- */
 
 static void
@@ -424,6 +461,7 @@ main(void)
 		T(test_a_line_without_an_end_harms_nobody_else),
 		T(test_a_client_that_does_not_read_is_not_read_to),
 		T(test_a_command_whose_client_has_gone_is_told_and_may_answer),
+		T(test_without_descriptors_the_loop_rests_and_clients_wait),
 		T(test_a_second_server_is_refused_and_a_dead_socket_is_replaced),
 		T(test_a_path_too_long_for_a_socket_is_told),
 	};
