@@ -26,7 +26,9 @@ allowed(const struct ga_call *call, enum ga_verdict verdict)
 	    (gac_hooks[call->hook].verdicts & 1u << verdict) != 0);
 }
 
-/* ACCEPT is a declaration that what a broken module says does not matter: for any hook. */
+/* ACCEPT is a declaration that what a broken module says does not matter, for any hook: it
+ * is as if it were not there.  It lets nobody in who is not let in without it, at RCPT or
+ * AUTH, and those behind it are asked. */
 static enum ga_verdict
 on_failure(const struct ga_call *call)
 {
@@ -34,9 +36,9 @@ on_failure(const struct ga_call *call)
 
 	if (gac_hooks[call->hook].class == GAC_PERMIT)
 		return GA_HOLD;
-	if (declared == GA_PASS || (declared != GA_ACCEPT && !allowed(call, declared)))
-		return GA_TEMPFAIL;
-	return declared;
+	if (declared == GA_ACCEPT)
+		return GA_PASS;
+	return declared == GA_PASS || !allowed(call, declared) ? GA_TEMPFAIL : declared;
 }
 
 /* What the module said, or what it means that it said nothing or something impossible. */

@@ -60,7 +60,9 @@ struct ga_module {
 
 	/* zeroed memory the core keeps for each instance, per object */
 	uint32_t inst_size, worker_size, session_size, txn_size;
-	uint32_t on_failure;		/* enum ga_verdict a failed or late ask means; 0 = TEMPFAIL */
+	/* enum ga_verdict a failed or late ask means; 0 = TEMPFAIL; ACCEPT = it does not matter:
+	 * as if the module had said PASS */
+	uint32_t on_failure;
 
 	bool (*check)(const void *conf, struct ga_diag *);
 	bool (*init)(struct ga_inst *, const void *conf);

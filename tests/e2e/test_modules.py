@@ -42,13 +42,17 @@ def module(folder):
     return compiled(folder / "every_hook.so", SOURCE)
 
 
+def another(folder, name, on_failure):
+    source = folder / f"{name}.c"
+    source.write_text(SOURCE.read_text().replace("every_hook", name).replace("EVERY_HOOK", name.upper())
+                      .replace(".on_failure = GA_TEMPFAIL", f".on_failure = {on_failure}"))
+    return compiled(folder / f"{name}.so", source)
+
+
 @pytest.fixture(scope="session")
 def other_module(folder):
     """A second author's: the same under another name, whose failures mean REJECT."""
-    source = folder / "other_hook.c"
-    source.write_text(SOURCE.read_text().replace("every_hook", "other_hook").replace("EVERY_HOOK", "OTHER_HOOK")
-                      .replace(".on_failure = GA_TEMPFAIL", ".on_failure = GA_REJECT"))
-    return compiled(folder / "other_hook.so", source)
+    return another(folder, "other_hook", "GA_REJECT")
 
 
 class Hooked:
@@ -298,6 +302,20 @@ def test_what_a_failure_means_is_the_modules_to_say(both, sink):
     for service, class_ in (("fails", 5), ("late", 5), ("both", 4)):
         with one.client(service) as client:
             assert step(client, "mail").code // 100 == class_, service
+
+
+def test_a_module_whose_failure_does_not_matter_opens_no_relay(greenarrow, folder, sink):
+    module = another(folder, "open_hook", "GA_ACCEPT")
+    one = Hooked(greenarrow, module, route=sink, service="relay_from 192.0.2.0/24\nopen_hook_answer rcpt fail",
+                 services={"ours": "open_hook_answer rcpt fail"})
+    with one.client() as client:
+        client.ehlo()
+        client.cmd("MAIL FROM:<a@sender.example>")
+        assert client.cmd("RCPT TO:<b@receiver.example>").code == 550
+    with one.client("ours") as client:
+        client.ehlo()
+        client.cmd("MAIL FROM:<a@sender.example>")
+        assert client.cmd("RCPT TO:<b@receiver.example>").code == 250
 
 
 def test_a_recipient_that_would_be_refused_may_be_accepted(hooked, sink):

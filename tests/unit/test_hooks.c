@@ -163,7 +163,30 @@ GA_MODULE(a, "1.0.0", "smtp_service domain", HOOKS, GA_NO_DIRECTIVES, .summary =
 GA_MODULE(b, "1.0.0", "smtp_service domain", HOOKS, GA_NO_DIRECTIVES, .summary = "second of the test",
 	.on_failure = GA_REJECT);
 
-static const struct ga_module *const modules[] = { &a_LTX_ga_module, &b_LTX_ga_module, NULL };
+/* One that is to be of no account when it fails, and one behind it. */
+static enum ga_verdict
+fail_helo(struct ga_call *call, const struct ga_ev_helo *ev)
+{
+	(void)ev;
+	return ga_fail(call, "the test says so");
+}
+
+static enum ga_verdict
+on_helo(struct ga_call *call, const struct ga_ev_helo *ev)
+{
+	(void)ev;
+	return act(call);
+}
+
+#define HELO_FAILS(X) X(helo, fail_helo)
+#define HELO(X) X(helo, on_helo)
+
+GA_MODULE(c, "1.0.0", "smtp_service", HELO_FAILS, GA_NO_DIRECTIVES, .summary = "third of the test",
+	.on_failure = GA_ACCEPT);
+GA_MODULE(d, "1.0.0", "smtp_service", HELO, GA_NO_DIRECTIVES, .summary = "fourth of the test");
+
+static const struct ga_module *const modules[] = { &a_LTX_ga_module, &b_LTX_ga_module, &c_LTX_ga_module,
+	&d_LTX_ga_module, NULL };
 
 /* --- fixture --- */
 
@@ -290,6 +313,17 @@ test_a_failure_is_answered_with_on_failure(void **state)
 	set(1, FAIL, GA_PASS);
 	assert_int_equal(ask(GA_HOOK_mail), GA_REJECT);
 	assert_int_equal(ask(GA_HOOK_acquire), GA_HOLD);
+}
+
+/* Else whoever made it fail would be let in, or relayed for, or not be looked at by others. */
+static void
+test_a_module_whose_failure_does_not_matter_accepts_nothing(void **state)
+{
+	(void)state;
+	set(0, ANSWER, GA_PASS);
+	assert_int_equal(ask(GA_HOOK_helo), GA_PASS);
+	set(0, ANSWER, GA_REJECT);
+	assert_int_equal(ask(GA_HOOK_helo), GA_REJECT);
 }
 
 /* --- waiting --- */
@@ -624,6 +658,7 @@ main(void)
 		T(test_what_a_permit_hook_was_granted_is_given_back_when_another_holds),
 		T(test_a_watch_hook_tells_everybody),
 		T(test_a_failure_is_answered_with_on_failure),
+		T(test_a_module_whose_failure_does_not_matter_accepts_nothing),
 		T(test_a_resumed_hook_goes_on_where_it_was_and_answers_once),
 		T(test_resume_before_the_hook_has_returned_is_fine),
 		T(test_resume_may_wait_again),
