@@ -64,7 +64,7 @@ struct ga_step {
 	struct ga_inst *inst;
 };
 
-enum gac_hook_class { GAC_DECIDE, GAC_SHAPE, GAC_PERMIT, GAC_WATCH };
+enum gac_hook_class { GAC_DECIDE, GAC_SHAPE, GAC_PERMIT, GAC_AMEND, GAC_WATCH };
 struct gac_hook {
 	const char *name;
 	enum gac_hook_class class;

@@ -29,13 +29,15 @@ enum {
 	MAY_route = V(ACCEPT) | REFUSE,
 	MAY_acquire = V(HOLD),
 	MAY_outgoing = REFUSE,
-	MAY_auth = V(ACCEPT) | REFUSE | V(CLOSE)
+	MAY_auth = V(ACCEPT) | REFUSE | V(CLOSE),
+	MAY_result = V(ACCEPT) | REFUSE
 };
 
 #define ASKED(n, class) [GA_HOOK_##n] = { #n, class, offsetof(struct ga_hooks, n), MAY_##n },
 #define GA_DECIDE(n, ev) ASKED(n, GAC_DECIDE)
 #define GA_SHAPE(n, ev)  ASKED(n, GAC_SHAPE)
 #define GA_PERMIT(n, ev) ASKED(n, GAC_PERMIT)
+#define GA_AMEND(n, ev)  ASKED(n, GAC_AMEND)
 #define GA_WATCH(n, ev)  [GA_HOOK_##n] = { #n, GAC_WATCH, offsetof(struct ga_hooks, n), 0 },
 const struct gac_hook gac_hooks[GA_HOOK_COUNT_] = {
 #include <greenarrow/ga_hook.def>
@@ -43,6 +45,7 @@ const struct gac_hook gac_hooks[GA_HOOK_COUNT_] = {
 #undef GA_DECIDE
 #undef GA_SHAPE
 #undef GA_PERMIT
+#undef GA_AMEND
 #undef GA_WATCH
 
 typedef void any_fn(void);

@@ -3,7 +3,8 @@
  *
  * A decide or shape hook is asked until one answers something else than PASS; a
  * permit hook until one holds, and then those that granted get `release`, last
- * first; a watch hook is told from first to last.  A call is taken from the
+ * first; an amend hook until one answers something else than PASS, and a module that
+ * fails has said PASS; a watch hook is told from first to last.  A call is taken from the
  * loop's table when somebody is subscribed, and given back when the hook is
  * answered, so a hook that nobody wants costs nothing.
  *
@@ -36,7 +37,7 @@ on_failure(const struct ga_call *call)
 
 	if (gac_hooks[call->hook].class == GAC_PERMIT)
 		return GA_HOLD;
-	if (declared == GA_ACCEPT)
+	if (declared == GA_ACCEPT || gac_hooks[call->hook].class == GAC_AMEND)
 		return GA_PASS;
 	return declared == GA_PASS || !allowed(call, declared) ? GA_TEMPFAIL : declared;
 }
@@ -87,6 +88,7 @@ ends_chain(const struct ga_call *call, enum ga_verdict verdict)
 	case GAC_DECIDE:
 	case GAC_SHAPE:
 	case GAC_PERMIT:
+	case GAC_AMEND:
 		return verdict != GA_PASS;
 	case GAC_WATCH:
 		break;

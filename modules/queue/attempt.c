@@ -490,6 +490,10 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 	case GA_ROUTE_PAUSED:
 		paused(a);
 		break;
+	case GA_ROUTE_DISCARD:
+		a->ticket.result = GA_RESULT_SUCCESS;
+		ended(a);
+		break;
 	}
 }
 

@@ -190,7 +190,7 @@ add(struct ga_worker *w, struct ga_message *message, bool hold)
 	q_message_schedule(l, number, message, hold);
 }
 
-static const struct ga_queue service = { sizeof service, GA_QUEUE_VERSION, add, q_stats };
+static const struct ga_queue service = { sizeof service, GA_QUEUE_VERSION, add, q_stats, NULL, NULL };
 
 /* --- the module --- */
 

@@ -337,7 +337,7 @@ route(struct ga_worker *w, struct ga_route_request *req)
 	return true;
 }
 
-static const struct ga_router service = { sizeof service, GA_ROUTER_VERSION, route };
+static const struct ga_router service = { sizeof service, GA_ROUTER_VERSION, route, NULL };
 
 /* --- the module --- */
 

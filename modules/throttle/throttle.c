@@ -417,7 +417,7 @@ limit(const struct ga_settings *settings)
 
 static const struct ga_throttle service = {
 	sizeof service, GA_THROTTLE_VERSION, enqueue, recall, next, closed, ended,
-	thr_group_unref, max_connections, key_of, each_group, limit
+	thr_group_unref, max_connections, key_of, each_group, limit, NULL, NULL
 };
 
 /* --- the module --- */

@@ -1,13 +1,15 @@
 /*
  * ga_hook.h - the points where modules are asked or told.
  *
- * Four classes:
+ * Five classes:
  *   decide   returns a verdict; asked in the order of load_module until one is
  *            not PASS; may suspend
  *   shape    returns a verdict; every module is asked and sees what the previous
  *            one left; the first verdict other than PASS ends it; may suspend
  *   permit   returns PASS or HOLD; every module must grant; may not suspend;
  *            what was granted is given back, last first, when one holds
+ *   amend    returns a verdict; asked in turn until one is not PASS; may not suspend;
+ *            a module that fails has said PASS
  *   watch    returns nothing; every module is told; may not suspend
  *
  * An answer that the event's comment does not list is a failure of the module, and
@@ -159,7 +161,14 @@ struct ga_ev_line {
 	struct ga_str text;
 };
 enum ga_outcome { GA_DELIVERED, GA_DEFERRED, GA_FAILED };
-/* One attempt of one envelope has ended. */
+/* One attempt of one envelope has ended.  result is asked before it goes on record: ACCEPT makes
+ * a success of it, TEMPFAIL a deferral, REJECT a failure, with the text of ga_reply() if one
+ * is given.  It may not wait, and a module that fails has said PASS.  attempt_done is told what
+ * came of it. */
+enum ga_attempt_stage {		/* how far it had come */
+	GA_AT_NOTHING, GA_AT_CONNECT, GA_AT_GREETING, GA_AT_TLS, GA_AT_AUTH, GA_AT_MAIL,
+	GA_AT_RCPT, GA_AT_DATA, GA_AT_MESSAGE
+};
 struct ga_ev_attempt {
 	uint64_t envelope_id, connection_id;
 	struct ga_str sender, recipient, domain;
@@ -171,6 +180,9 @@ struct ga_ev_attempt {
 	uint64_t size;
 	uint32_t connect_ms, total_ms;
 	bool tls;
+	/* appended */
+	enum ga_attempt_stage stage;
+	struct ga_str reply;		/* what the host said, LF between lines; "" = no reply */
 };
 
 /* A client wants to log in.  PLAIN and LOGIN: asked before smtp_users is looked at, with the
@@ -192,11 +204,13 @@ struct ga_hooks {
 #define GA_DECIDE(n, ev) enum ga_verdict (*n)(struct ga_call *, const struct ev *);
 #define GA_SHAPE(n, ev)  enum ga_verdict (*n)(struct ga_call *, const struct ev *);
 #define GA_PERMIT(n, ev) enum ga_verdict (*n)(struct ga_call *, const struct ev *);
+#define GA_AMEND(n, ev)  enum ga_verdict (*n)(struct ga_call *, const struct ev *);
 #define GA_WATCH(n, ev)  void (*n)(struct ga_call *, const struct ev *);
 #include <greenarrow/ga_hook.def>
 #undef GA_DECIDE
 #undef GA_SHAPE
 #undef GA_PERMIT
+#undef GA_AMEND
 #undef GA_WATCH
 };
 

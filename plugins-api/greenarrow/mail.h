@@ -46,6 +46,8 @@ GA_EXPORT struct ga_str ga_xtext_encode(struct ga_pool *, struct ga_str);
 /* RFC 5322 date, "Wed, 25 Nov 2026 17:49:39 +0000"; local zone.  Returns octets. */
 #define GA_DATE_ROOM 40
 GA_EXPORT size_t ga_mail_date(time_t, char buf[GA_DATE_ROOM]);
+/* RFC 3339, "2026-11-25T17:49:39.500+00:00"; local zone.  Wall clock ms.  Returns buf. */
+GA_EXPORT const char *ga_date_rfc3339(uint64_t wall_ms, char buf[GA_DATE_ROOM]);
 
 /*
  * Replies (RFC 5321 4.2), fed octet by octet as they come.  A parser holds one

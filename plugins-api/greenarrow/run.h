@@ -20,11 +20,13 @@ enum ga_hook_id {
 #define GA_DECIDE(n, ev) GA_HOOK_##n,
 #define GA_SHAPE(n, ev)  GA_HOOK_##n,
 #define GA_PERMIT(n, ev) GA_HOOK_##n,
+#define GA_AMEND(n, ev)  GA_HOOK_##n,
 #define GA_WATCH(n, ev)  GA_HOOK_##n,
 #include <greenarrow/ga_hook.def>
 #undef GA_DECIDE
 #undef GA_SHAPE
 #undef GA_PERMIT
+#undef GA_AMEND
 #undef GA_WATCH
 	GA_HOOK_COUNT_
 };

@@ -75,7 +75,7 @@ recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), 
 		end_list(GA_RESULT_RECALLED);
 }
 
-static const struct ga_router router = { sizeof router, GA_ROUTER_VERSION, route };
+static const struct ga_router router = { .size = sizeof router, .version = GA_ROUTER_VERSION, .route = route };
 static uint64_t
 limit(const struct ga_settings *settings)
 {

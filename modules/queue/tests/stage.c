@@ -125,7 +125,7 @@ stage_routes(void)
 	bed_turns(SETTLE);
 }
 
-static const struct ga_router router = { sizeof router, GA_ROUTER_VERSION, route };
+static const struct ga_router router = { .size = sizeof router, .version = GA_ROUTER_VERSION, .route = route };
 
 /* --- the throttle --- */
 

@@ -105,8 +105,8 @@ close_idle(struct ga_group *g, struct ga_worker *w)
 	return false;
 }
 
-static const struct ga_delivery delivery = { sizeof delivery, GA_DELIVERY_VERSION, offer, open_one,
-	close_idle, NULL };
+static const struct ga_delivery delivery = { .size = sizeof delivery, .version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one,
+	.close_idle = close_idle };
 
 static void
 end_batch(struct conn *c)

@@ -16,14 +16,15 @@
 #ifndef GREENARROW_SERVICE_DELIVERY_H
 #define GREENARROW_SERVICE_DELIVERY_H
 
+#include <greenarrow/service/explain.h>
 #include <greenarrow/service/route.h>
 
 GA_BEGIN
 
 #define GA_THROTTLE_SERVICE "throttle"
-#define GA_THROTTLE_VERSION 1
+#define GA_THROTTLE_VERSION 2
 #define GA_DELIVERY_SERVICE "delivery"
-#define GA_DELIVERY_VERSION 1
+#define GA_DELIVERY_VERSION 2
 
 enum ga_result {
 	GA_RESULT_NONE = 0,
@@ -46,6 +47,7 @@ struct ga_ticket {
 	uint32_t envelope;		/* index in the message */
 	uint32_t attempts;		/* before this one */
 	uint32_t sender_key;		/* hash of the sender's domain: fairness */
+	uint32_t send_key;		/* hash of the SendID, 0: it has none; fairness */
 	uint32_t flags;			/* enum ga_ticket_flag */
 	void *holder;			/* private to whoever holds it */
 
@@ -56,6 +58,7 @@ struct ga_ticket {
 	bool relayed;			/* success: the sender is to be told, and the host
 					   does not do it; on record as GA_ENV_RELAYED */
 	bool network;			/* failed before any reply: connect, TLS, timeout */
+	uint8_t stage;			/* enum ga_attempt_stage: how far it had come */
 	char enhanced[12];
 	char *text;			/* malloc'd, one reply, LF between lines; the queue frees it */
 	char *mx;			/* malloc'd, the host that said it; NULL: none did */
@@ -96,6 +99,17 @@ typedef bool ga_batch_fits_fn(const struct ga_route *, void *arg);
 struct ga_group_info;
 struct ga_delivery_stats;
 
+/* A question of `greenarrow explain` to throttle or delivery; the asker's until cb. */
+struct ga_group_question {
+	struct ga_post post;		/* private to the service while it has the question */
+	struct ga_worker *asker;
+	struct ga_route *route;		/* the asker's reference: its group, its settings */
+	struct json_object *facts;	/* the asker's reference; see explain.h */
+	void (*cb)(struct ga_worker *asker, struct ga_group_question *);
+	void *arg;
+	void *private_;
+};
+
 struct ga_throttle {
 	uint32_t size, version;
 	/* queue → throttle; any worker loop.  The throttle owns the ticket until it
@@ -128,6 +142,14 @@ struct ga_throttle {
 	/* How many connections a group may have where these settings hold, as written
 	 * (0 = unlimited).  Any thread. */
 	uint64_t (*limit)(const struct ga_settings *);
+	/* From here on: version 2. */
+	/* The group of that key, if there is one, is in backoff for ms (0: as long as its
+	 * throttle_program or the default says); reason: one line, copied.  On the group's
+	 * loop, within one of its events. */
+	void (*begin_backoff)(struct ga_worker *, struct ga_str key, const char *reason, uint64_t ms);
+	/* What holds or does not hold the mail of that route in its group: limits as
+	 * written and in force, what is used, the rate, the backoff.  Any loop. */
+	void (*explain)(struct ga_group_question *);
 };
 struct ga_group_info {
 	struct ga_str key;
@@ -148,6 +170,9 @@ struct ga_delivery {
 	bool (*close_idle)(struct ga_group *, struct ga_worker *);
 	/* Counts, any thread. */
 	void (*stats)(struct ga_delivery_stats *);
+	/* From here on: version 2.  Who uses the group's connections, and for what.  Any
+	 * loop; the question of a route that has no group is answered without a fact. */
+	void (*explain)(struct ga_group_question *);
 };
 struct ga_delivery_stats {
 	uint64_t connections;			/* open now, saved included */

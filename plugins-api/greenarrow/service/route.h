@@ -15,11 +15,12 @@
 #include <greenarrow/message.h>
 #include <greenarrow/net.h>
 #include <greenarrow/run.h>
+#include <greenarrow/service/explain.h>
 
 GA_BEGIN
 
 #define GA_ROUTER_SERVICE "router"
-#define GA_ROUTER_VERSION 1
+#define GA_ROUTER_VERSION 2
 
 /* One host to try: a name (as the MX said; for an implicit MX the domain, for a
  * static next hop what was written) and its addresses. */
@@ -41,7 +42,8 @@ enum ga_route_kind {
 	GA_ROUTE_DELIVER,
 	GA_ROUTE_DEFER,		/* reply/enhanced/text say why (DNS trouble, no address now) */
 	GA_ROUTE_FAIL,		/* for good (NXDOMAIN 5.1.2, null MX 5.1.10 ...) */
-	GA_ROUTE_PAUSED		/* delivery_paused: hold, neither attempt nor deferral */
+	GA_ROUTE_PAUSED,	/* delivery_paused: hold, neither attempt nor deferral */
+	GA_ROUTE_DISCARD	/* delivery_override discard: over, as a success, unsent */
 };
 
 struct ga_group;		/* the throttle's */
@@ -95,11 +97,28 @@ struct ga_route_request {
 	void *private_;
 };
 
+/* A question of `greenarrow explain`; the asker's until cb. */
+struct ga_route_question {
+	struct ga_post post;			/* private to the router */
+	struct ga_worker *asker;
+	struct ga_str virtual_mta, domain;	/* as in ga_route_request; copied by nobody */
+	uint64_t message_key, address_key;
+	struct json_object *facts;		/* the asker's reference */
+	struct ga_route *route;			/* result: one reference, never NULL */
+	void (*cb)(struct ga_worker *asker, struct ga_route_question *);
+	void *arg;
+	void *private_;
+};
+
 struct ga_router {
 	uint32_t size, version;
 	/* On a loop.  True: the answer is in ->route already and cb will not be
 	 * called (a cached route: the common case).  False: cb comes later. */
 	bool (*route)(struct ga_worker *, struct ga_route_request *);
+	/* Version 2.  The same with reasons: the VirtualMTA and how it was chosen, hosts and
+	 * addresses and what was left out, TLS policy, the rule of the throttle group, each with
+	 * its file:line.  Any loop. */
+	void (*explain)(struct ga_route_question *);
 };
 
 GA_END
