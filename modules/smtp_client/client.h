@@ -11,7 +11,8 @@
  *	transaction.c	MAIL to the reply after the dot
  *	prepare.c	what must be known before MAIL: the message read, hooks asked
  *	body.c		the octets of the message, from memory or the spool
- *	result.c	ending tickets: the spool's DONE, hooks, counters
+ *	result.c	ending tickets: the spool's DONE, counters
+ *	attempt.c	what modules are asked and told of an attempt that ends
  *	saved.c		connections that wait for another transaction
  *	connections.c	`connections` of the control socket
  *	walk.c		commands that go from loop to loop
@@ -230,10 +231,11 @@ struct smtpc_conn {
 	struct ga_reply_parser reply;
 	struct ga_post later;		/* what may not be done inside a call */
 	bool posted;			/* it is on its way */
-	char why[400];			/* last reason a host was given up: text, */
+	char why[1000];			/* last reason a host was given up: text, */
 	char why_enhanced[12];
 	unsigned why_code;		/* and the reply it was, 0 = none */
 	bool why_network;
+	enum ga_attempt_stage why_stage;
 };
 #define SMTPC_CONN_MAGIC 0x534d5443u
 
@@ -316,6 +318,8 @@ void smtpc_conns_stop(struct smtpc_loop *);
 /* all loops and the spool's threads have: what others held is freed. */
 void smtpc_conns_end(struct smtpc_loop *);
 void smtpc_enter(struct smtpc_conn *, enum smtpc_state);
+/* How far an attempt has come that ends in this state: the question without an answer. */
+enum ga_attempt_stage smtpc_stage(const struct smtpc_conn *);
 /* The same, and the command shown goes on: it began then. */
 void smtpc_enter_since(struct smtpc_conn *, enum smtpc_state, uint64_t command_ms);
 /* The reply, the write or the wait that is under way must end within ms; 0: no limit. */
@@ -358,6 +362,7 @@ void smtpc_conn_close(struct smtpc_conn *, const char *reason, bool abort);
 void smtpc_next_later(struct smtpc_conn *);
 /* Cut to room, with a NUL. */
 void smtpc_copy(char *to, size_t room, struct ga_str);
+char *smtpc_strdup(struct ga_str);	/* to be freed */
 
 /* --- smtp_client.c --- */
 /* A connection of this loop, and all that held it, is gone: a drain may be over. */
@@ -416,6 +421,7 @@ struct smtpc_verdict {
 	enum ga_result result;
 	unsigned code;
 	bool network;
+	enum ga_attempt_stage stage;	/* NOTHING: the host had no part in it */
 	bool from_reply;		/* the enhanced code is the reply's, if it has one */
 	const char *enhanced;		/* "" or "4.4.2" */
 	struct ga_str text;
@@ -429,6 +435,10 @@ void smtpc_result_rest(struct smtpc_conn *, const struct smtpc_verdict *);
 void smtpc_results_end(struct smtpc_conn *);
 /* Tickets that no transaction was made for (carried ones). */
 void smtpc_carry_end(struct smtpc_conn *, const struct smtpc_verdict *);
+
+/* --- attempt.c --- */
+/* All have a result: hooks `result` and `attempt_done`, marks for reports. */
+void smtpc_attempts_end(struct smtpc_conn *, struct ga_ticket *first);
 
 /* --- saved.c --- */
 void smtpc_saved_init(struct smtpc_loop *);

@@ -54,8 +54,8 @@ end_after_transaction(struct smtpc_conn *c)
 static const char *
 end_now(struct smtpc_conn *c)
 {
-	static const struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .network = true,
-		.enhanced = "4.4.2", .text = { "the connection was " WHY, sizeof "the connection was " WHY - 1 } };
+	const struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .network = true,
+		.stage = smtpc_stage(c), .enhanced = "4.4.2", .text = { "the connection was " WHY, sizeof "the connection was " WHY - 1 } };
 
 	switch (c->state) {
 	case SMTPC_SAVED:

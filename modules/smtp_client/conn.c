@@ -31,6 +31,15 @@ smtpc_copy(char *to, size_t room, struct ga_str s)
 	to[n] = '\0';
 }
 
+char *
+smtpc_strdup(struct ga_str s)
+{
+	char *p = ga_xmalloc(s.n + 1);
+
+	smtpc_copy(p, s.n + 1, s);
+	return p;
+}
+
 /* --- references and memory --- */
 
 static void timer_fired(struct ga_inst *, struct ga_worker *, void *arg);
@@ -130,6 +139,36 @@ smtpc_enter(struct smtpc_conn *c, enum smtpc_state state)
 		smtpc_count(&smtpc.saved, state == SMTPC_SAVED ? 1 : -1);
 	c->state = state;
 	c->state_ms = c->command_ms = ga_now_ms(c->loop->worker);
+}
+
+/* The last thing that was settled, while nothing is asked or EHLO is. */
+static enum ga_attempt_stage
+session_stage(const struct smtpc_conn *c)
+{
+	if (c->authenticated)
+		return GA_AT_AUTH;
+	return c->tls ? GA_AT_TLS : GA_AT_GREETING;
+}
+
+enum ga_attempt_stage
+smtpc_stage(const struct smtpc_conn *c)
+{
+	switch (c->state) {
+	case SMTPC_CONNECTING: return GA_AT_CONNECT;
+	case SMTPC_GREETING: return GA_AT_GREETING;
+	case SMTPC_SMTPS:
+	case SMTPC_STARTTLS_CMD:
+	case SMTPC_HANDSHAKE: return GA_AT_TLS;
+	case SMTPC_AUTH: return GA_AT_AUTH;
+	case SMTPC_RSET:
+	case SMTPC_MAIL: return GA_AT_MAIL;
+	case SMTPC_RCPT: return GA_AT_RCPT;
+	case SMTPC_DATA: return GA_AT_DATA;
+	case SMTPC_BODY:
+	case SMTPC_HELD:
+	case SMTPC_DOT: return GA_AT_MESSAGE;
+	default: return session_stage(c);
+	}
 }
 
 void
@@ -395,6 +434,7 @@ smtpc_reason(struct smtpc_conn *c, const struct smtpc_verdict *v)
 {
 	c->why_code = v->code;
 	c->why_network = v->network;
+	c->why_stage = v->stage;
 	smtpc_copy(c->why, sizeof c->why, v->text);
 	smtpc_copy(c->why_enhanced, sizeof c->why_enhanced,
 	    v->from_reply ? ga_reply_enhanced(&c->reply) : ga_str_c(v->enhanced));
@@ -463,11 +503,12 @@ void
 smtpc_give_up(struct smtpc_conn *c)
 {
 	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .code = c->why_code,
-		.network = c->why_network, .enhanced = c->why_enhanced,
+		.network = c->why_network, .stage = c->why_stage, .enhanced = c->why_enhanced,
 		.text = ga_str_c(c->why) };
 
-	/* attempt_done names recipients: wait for the message, which is not far. */
-	c->given_up = c->txn.loading && GA_WANTED(c->plan, attempt_done);
+	/* These hooks are about recipients: wait for the message, which is not far. */
+	c->given_up = c->txn.loading &&
+	    (GA_WANTED(c->plan, attempt_done) || GA_WANTED(c->plan, result));
 	if (c->given_up) {
 		smtpc_deadline(c, 0);
 		return;
@@ -544,7 +585,7 @@ smtpc_conn_lost(struct smtpc_conn *c, const char *enhanced, bool network, const 
 {
 	char text[400];
 	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .network = network,
-		.enhanced = enhanced };
+		.stage = smtpc_stage(c), .enhanced = enhanced };
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -581,7 +622,7 @@ smtpc_conn_abort(struct smtpc_conn *c)
 {
 	struct smtpc_verdict recall = { .result = GA_RESULT_RECALLED, .enhanced = "" };
 	struct smtpc_verdict defer = { .result = GA_RESULT_DEFERRAL, .network = true,
-		.enhanced = "4.3.2",
+		.stage = GA_AT_MESSAGE, .enhanced = "4.3.2",
 		.text = GA_STR("stopped while the reply to the message was awaited") };
 
 	if (c->state == SMTPC_CLOSED)

@@ -1,8 +1,8 @@
 /*
- * result.c - ending tickets: what the hooks, the throttle, the spool and the
- * queue learn.
+ * result.c - ending tickets: what the throttle, the spool and the queue learn.
  *
- * Called by all that end a transaction, on the connection's loop.  A deferral or
+ * Called by all that end a transaction, on the connection's loop.  Modules come first
+ * (attempt.c).  A deferral or
  * failure goes back to the queue at once.  A success goes to the spool first and
  * to the queue when its DONE is durable; until then the connection counts it as
  * undurable and the dot of its next transaction waits (at most one transaction a
@@ -16,7 +16,7 @@
 struct smtpc_verdict
 smtpc_verdict_reply(const struct smtpc_conn *c)
 {
-	struct smtpc_verdict v = { .code = c->reply.code, .text = { c->reply.text, c->reply.n },
+	struct smtpc_verdict v = { .code = c->reply.code, .stage = smtpc_stage(c), .text = { c->reply.text, c->reply.n },
 		.enhanced = "", .from_reply = true };
 
 	switch (smtpc_kind(v.code)) {
@@ -41,16 +41,14 @@ smtpc_result(struct smtpc_conn *c, struct ga_ticket *t, const struct smtpc_verdi
 	t->result = v->result;
 	t->code = v->code;
 	t->network = v->network;
+	t->stage = (uint8_t)v->stage;
 	t->recorded = t->relayed = false;
 	free(t->text);
 	free(t->mx);
 	t->text = NULL;
-	t->mx = v->code != 0 && v->result != GA_RESULT_SUCCESS ? strdup(c->mx) : NULL;
-	if (v->text.n > 0) {
-		t->text = ga_xmalloc(v->text.n + 1);
-		memcpy(t->text, v->text.p, v->text.n);
-		t->text[v->text.n] = '\0';
-	}
+	t->mx = NULL;
+	if (v->text.n > 0)
+		t->text = smtpc_strdup(v->text);
 }
 
 void
@@ -60,56 +58,6 @@ smtpc_result_rest(struct smtpc_conn *c, const struct smtpc_verdict *v)
 		if (t->result == GA_RESULT_NONE)
 			smtpc_result(c, t, v);
 	c->txn.accepted = 0;
-}
-
-/* --- hook attempt_done --- */
-
-static enum ga_outcome
-outcome(const struct ga_ticket *t)
-{
-	switch (t->result) {
-	case GA_RESULT_SUCCESS: return GA_DELIVERED;
-	case GA_RESULT_FAILURE: return GA_FAILED;
-	default: return GA_DEFERRED;
-	}
-}
-
-static void
-tell_attempt(struct smtpc_conn *c, struct ga_message *m, const struct ga_ticket *t)
-{
-	char remote[GA_SOCKADDR_TEXT], source[GA_SOCKADDR_TEXT];
-	uint64_t now = ga_now_ms(c->loop->worker);
-	struct ga_run run = { .worker = c->loop->worker, .settings = c->route->settings,
-		.message = m, .object_id = c->id };
-	struct ga_ev_attempt ev = {
-		.envelope_id = t->envelope_id,
-		.connection_id = c->id,
-		.domain = c->route->domain,
-		.outcome = outcome(t),
-		.code = t->code,
-		.enhanced = ga_str_c(t->enhanced),
-		.text = ga_str_c(t->text),
-		.mx_hostname = ga_str_c(c->mx),
-		.mx_ip = smtpc_addr(&c->remote, remote).text,
-		.source_ip = smtpc_addr(c->local.len > 0 ? &c->local : &smtpc_source(c)->address,
-		    source).text,
-		.virtual_mta = c->route->virtual_mta,
-		.group_key = smtpc.throttle->key(c->group),
-		.attempts = t->attempts + 1,
-		.connect_ms = (uint32_t)(c->connected_ms > 0 ? c->connected_ms - c->start_ms : 0),
-		.total_ms = (uint32_t)(now - c->txn.begun_ms),
-		.tls = c->tls,
-	};
-
-	if (m != NULL) {
-		const struct ga_envelope *e = smtpc_envelope(m, t);
-
-		ev.sender = m->sender;
-		ev.size = m->body_size;
-		if (e != NULL)
-			ev.recipient = e->recipient;
-	}
-	ga_run_hook(&run, GA_HOOK_attempt_done, &ev);
 }
 
 /* --- the end of tickets --- */
@@ -168,7 +116,8 @@ record_relayed(struct smtpc_conn *c, struct smtpc_done *d)
 
 	ga_attrs_put(attrs, GA_ATTR_LAST_REPLY, ga_str_c(t->text));
 	ga_attrs_put(attrs, GA_ATTR_LAST_STATUS, ga_str_c(t->enhanced));
-	ga_attrs_put(attrs, GA_ATTR_LAST_MX, ga_str_c(c->mx));
+	if (t->mx != NULL)
+		ga_attrs_put(attrs, GA_ATTR_LAST_MX, ga_str_c(t->mx));
 	ga_attrs_put_u64(attrs, GA_ATTR_LAST_ATTEMPT, ga_wall_ms());
 	d->update = (struct ga_spool_update){ .seq = t->seq, .envelope = t->envelope,
 		.attempts = t->attempts + 1, .flags = GA_ENV_RELAYED,
@@ -221,17 +170,6 @@ end_list(struct smtpc_conn *c, struct ga_ticket *first, unsigned n)
 	}
 }
 
-/* An attempt that was recalled is no attempt. */
-static void
-tell_attempts(struct smtpc_conn *c, const struct ga_ticket *first)
-{
-	if (!GA_WANTED(c->plan, attempt_done))
-		return;
-	for (const struct ga_ticket *t = first; t != NULL; t = t->next)
-		if (t->result != GA_RESULT_RECALLED)
-			tell_attempt(c, c->txn.message != NULL ? c->txn.message : t->message, t);
-}
-
 /* Those refused before anybody was asked join the others. */
 static struct ga_ticket *
 join_refused(struct smtpc_txn *x)
@@ -260,19 +198,6 @@ clear(struct smtpc_txn *x)
 	x->ready = x->verified_only = x->grouped = x->dot_sent = false;
 }
 
-/* Whose sender is to be told of the success: by us, when the host does not do it. */
-static void
-mark_relayed(struct smtpc_txn *x)
-{
-	for (struct ga_ticket *t = x->first; t != NULL; t = t->next) {
-		const struct ga_envelope *e = smtpc_envelope(x->message, t);
-		uint32_t notify = e != NULL ? ga_attr_u32(e->attrs, GA_ATTR_NOTIFY, 0) : 0;
-
-		t->relayed = t->result == GA_RESULT_SUCCESS && !x->dsn &&
-		    ((t->flags & GA_TICKET_REPORT) != 0 || (notify & GA_NOTIFY_SUCCESS) != 0);
-	}
-}
-
 void
 smtpc_results_end(struct smtpc_conn *c)
 {
@@ -282,9 +207,7 @@ smtpc_results_end(struct smtpc_conn *c)
 
 	if (first == NULL)
 		return;
-	if (x->message != NULL)
-		mark_relayed(x);
-	tell_attempts(c, first);
+	smtpc_attempts_end(c, first);
 	smtpc_body_end(c);
 	smtpc_prepare_cancel(c);
 	clear(x);
@@ -305,6 +228,6 @@ smtpc_carry_end(struct smtpc_conn *c, const struct smtpc_verdict *v)
 	c->ncarry = 0;
 	for (struct ga_ticket *t = first; t != NULL; t = t->next)
 		smtpc_result(c, t, v);
-	tell_attempts(c, first);
+	smtpc_attempts_end(c, first);
 	end_list(c, first, n);
 }

@@ -41,10 +41,10 @@ refused(struct smtpc_conn *c)
 }
 
 static void
-host_unfit(struct smtpc_conn *c, const char *enhanced, const char *what)
+host_unfit(struct smtpc_conn *c, enum ga_attempt_stage stage, const char *enhanced, const char *what)
 {
 	char text[600];
-	struct smtpc_verdict v = { .enhanced = enhanced, .network = true };
+	struct smtpc_verdict v = { .enhanced = enhanced, .network = true, .stage = stage };
 
 	snprintf(text, sizeof text, "%s %s", c->mx, what);
 	v.text = ga_str_c(text);
@@ -96,7 +96,7 @@ secured(struct smtpc_conn *c)
 	if (!smtpc_auth_wanted(c))
 		smtpc_session_ready(c);
 	else if ((obstacle = smtpc_auth_obstacle(c)) != NULL)
-		host_unfit(c, "4.7.0", obstacle);
+		host_unfit(c, GA_AT_AUTH, "4.7.0", obstacle);
 	else
 		smtpc_auth_begin(c);
 }
@@ -127,7 +127,7 @@ established(struct smtpc_conn *c)
 	if (wanted && (c->offer.ext & SMTPC_STARTTLS))
 		command(c, SMTPC_STARTTLS_CMD, "STARTTLS", (struct ga_str){ "", 0 });
 	else if (tls_required(c) && !c->tls)
-		host_unfit(c, SMTPC_NO_TLS, smtpc_verify(c) ? "does not offer STARTTLS, and the certificate is to be verified" :
+		host_unfit(c, GA_AT_TLS, SMTPC_NO_TLS, smtpc_verify(c) ? "does not offer STARTTLS, and the certificate is to be verified" :
 		    "does not offer STARTTLS, which starttls_require asks for");
 	else
 		secured(c);
@@ -213,13 +213,13 @@ smtpc_session_tls_done(struct smtpc_conn *c, const char *err)
 		if (c->tls)
 			await_greeting(c);
 		else
-			host_unfit(c, "4.7.5", err);
+			host_unfit(c, GA_AT_TLS, "4.7.5", err);
 	} else if (err == NULL) {
 		c->tls = true;
 		c->offer = (struct smtpc_offer){ 0 };
 		command(c, SMTPC_EHLO, "EHLO", helo_name(c));
 	} else if (tls_required(c)) {
-		host_unfit(c, "4.7.5", err);
+		host_unfit(c, GA_AT_TLS, "4.7.5", err);
 	} else {
 		smtpc_conn_retry_clear(c);
 	}

@@ -118,9 +118,9 @@ write_group(struct smtpc_conn *c)
 /* --- what can be said without asking --- */
 
 static void
-refuse_all(struct smtpc_conn *c, const char *enhanced, const char *text)
+refuse_all(struct smtpc_conn *c, enum ga_attempt_stage stage, const char *enhanced, const char *text)
 {
-	struct smtpc_verdict v = { .result = GA_RESULT_FAILURE, .enhanced = enhanced,
+	struct smtpc_verdict v = { .result = GA_RESULT_FAILURE, .stage = stage, .enhanced = enhanced,
 		.text = ga_str_c(text) };
 
 	smtpc_result_rest(c, &v);
@@ -157,13 +157,13 @@ check_addresses(struct smtpc_conn *c)
 {
 	struct smtpc_txn *x = &c->txn;
 	struct ga_ticket **at = &x->first;
-	struct smtpc_verdict v = { .result = GA_RESULT_FAILURE,
+	struct smtpc_verdict v = { .result = GA_RESULT_FAILURE, .stage = GA_AT_RCPT,
 		.text = GA_STR("the recipient's address cannot be sent to this server") };
 
 	x->utf8 = (x->message->flags & GA_MSG_SMTPUTF8) && (c->offer.ext & SMTPC_SMTPUTF8);
 	v.enhanced = address_fault(c, x->message->sender, "5.1.7", &x->utf8);
 	if (v.enhanced != NULL)
-		refuse_all(c, v.enhanced, "the sender's address cannot be sent to this server");
+		refuse_all(c, GA_AT_MAIL, v.enhanced, "the sender's address cannot be sent to this server");
 	while (*at != NULL) {
 		struct ga_ticket *t = *at;
 
@@ -199,21 +199,21 @@ check_message(struct smtpc_conn *c)
 	if (is_binary(&c->txn) && (c->offer.ext & binary) != binary) {
 		/* RFC 3030 3: never by DATA, which would break it */
 		snprintf(text, sizeof text, "the message is binary and %s does not offer BINARYMIME", c->mx);
-		refuse_all(c, "5.6.3", text);
+		refuse_all(c, GA_AT_MAIL, "5.6.3", text);
 	} else if (requires_tls(&c->txn) && !(c->offer.ext & SMTPC_REQUIRETLS)) {
 		snprintf(text, sizeof text, "the sender requires TLS all the way, and %s does not offer REQUIRETLS", c->mx);
-		refuse_all(c, "5.7.30", text);
+		refuse_all(c, GA_AT_MAIL, "5.7.30", text);
 	} else if (needs_utf8(c->txn.message) && !(c->offer.ext & SMTPC_SMTPUTF8)) {
 		snprintf(text, sizeof text, "the header is UTF-8 and %s does not offer SMTPUTF8", c->mx);
-		refuse_all(c, "5.6.7", text);
+		refuse_all(c, GA_AT_MAIL, "5.6.7", text);
 	} else if (c->offer.size_limit > 0 && size > c->offer.size_limit) {
 		snprintf(text, sizeof text, "the message has %llu octets and %s takes no more than %llu",
 		    (unsigned long long)size, c->mx, (unsigned long long)c->offer.size_limit);
-		refuse_all(c, "5.3.4", text);
+		refuse_all(c, GA_AT_MAIL, "5.3.4", text);
 	} else if (c->conf->smtp_8bit_unoffered == SMTPC_8BIT_FAIL &&
 	    !(c->offer.ext & SMTPC_8BITMIME) && is_8bit(&c->txn)) {
 		snprintf(text, sizeof text, "the message is 8-bit and %s does not offer 8BITMIME", c->mx);
-		refuse_all(c, "5.6.3", text);
+		refuse_all(c, GA_AT_MAIL, "5.6.3", text);
 	}
 }
 
@@ -368,7 +368,7 @@ dirty(struct smtpc_conn *c)
 {
 	ga_log(smtpc.inst, GA_ERR, "GA-SMC-0003",
 	    "message %08x holds a bare CR, a bare LF or a NUL: not sent", c->txn.message->id);
-	refuse_all(c, "5.6.0", "the message holds a bare CR, a bare LF or a NUL");
+	refuse_all(c, GA_AT_MESSAGE, "5.6.0", "the message holds a bare CR, a bare LF or a NUL");
 	c->broken = true;
 	finish(c);
 }
@@ -395,7 +395,7 @@ note_waits(struct smtpc_conn *c, bool waits)
 static void
 send_message(struct smtpc_conn *c)
 {
-	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .enhanced = "4.3.0",
+	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .stage = GA_AT_MESSAGE, .enhanced = "4.3.0",
 		.text = GA_STR("the message could not be read from the spool") };
 	int error = 0;
 	enum smtpc_sent sent = smtpc_body_send(c, c->undurable == 0, &error);
@@ -561,7 +561,7 @@ is_last(const struct smtpc_conn *c)
 static void
 end_carry(struct smtpc_conn *c)
 {
-	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .enhanced = "4.4.2",
+	struct smtpc_verdict v = { .result = GA_RESULT_DEFERRAL, .stage = GA_AT_MAIL, .enhanced = "4.4.2",
 		.text = GA_STR("the connection ended before this recipient's turn") };
 
 	if (is_last(c))

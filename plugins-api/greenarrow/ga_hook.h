@@ -165,7 +165,9 @@ enum ga_outcome { GA_DELIVERED, GA_DEFERRED, GA_FAILED };
  * a success of it, TEMPFAIL a deferral, REJECT a failure, with the text of ga_reply() if one
  * is given.  It may not wait, and a module that fails has said PASS.  attempt_done is told what
  * came of it. */
-enum ga_attempt_stage {		/* how far it had come */
+/* How far it had come: what had no answer, or the answer that ended it.  EHLO counts to what was
+ * there before it, GREETING or TLS; NOTHING: the host had no part in it. */
+enum ga_attempt_stage {
 	GA_AT_NOTHING, GA_AT_CONNECT, GA_AT_GREETING, GA_AT_TLS, GA_AT_AUTH, GA_AT_MAIL,
 	GA_AT_RCPT, GA_AT_DATA, GA_AT_MESSAGE
 };

@@ -565,6 +565,33 @@ def test_an_attempt_is_told_with_all_that_is_known_of_it(hooked, sinks):
     assert first["envelope"] == second["envelope"] and first["envelope"].startswith(one.trace("message_queued")[0]["id"])
 
 
+AMENDED = {"accept": "success_total", "tempfail": "deferral_total", "reject": "failure_total", "pass": "failure_total", "fail": "failure_total", "never": "failure_total"}
+
+
+@pytest.mark.parametrize("verdict", AMENDED)
+def test_a_result_is_amended_before_it_goes_on_record(hooked, sinks, verdict):
+    """Who fails, or tries to wait, has said nothing: the host's refusal stays."""
+    sink = sinks({"RCPT": "550 5.1.1 nobody here"})
+    one = hooked(route=sink, retry="retry_schedule 1h", everywhere=f"every_hook_answer result {verdict}")
+    one.server.submit()
+    one.server.wait_queue(**{AMENDED[verdict]: 1})
+    asked, done = one.trace("result")[0], one.trace("attempt_done")[0]
+    assert (asked["recipient"], asked["outcome"], asked["code"], asked["stage"]) == ("b@receiver.example", "2", "550", "6")
+    assert asked["reply"] == "550 5.1.1 nobody here"
+    assert done["outcome"] == {"success_total": "delivered", "deferral_total": "deferred", "failure_total": "failed"}[AMENDED[verdict]]
+    assert (done["code"], done["text"]) == ("550", "550 5.1.1 nobody here")
+    assert daemon.find(one.server.status(), "smtp_client")[AMENDED[verdict]] == 1
+
+
+def test_words_of_a_module_go_on_record_instead_of_the_reply(hooked, sinks):
+    sink = sinks({"EOD": "451 4.3.0 not now"})
+    one = hooked(route=sink, everywhere="every_hook_answer result reject 550 5.7.1 we gave up")
+    one.server.submit()
+    one.server.wait_queue(failure_total=1)
+    done = one.trace("attempt_done")[0]
+    assert (done["outcome"], done["code"], done["enhanced"], done["text"]) == ("failed", "550", "5.7.1", "we gave up")
+
+
 def test_the_next_attempt_is_proposed_with_all_that_is_known_of_the_envelope(hooked, sinks):
     sink = sinks({"RCPT": "450 4.2.1 come again"})
     one = hooked(route=sink, retry="retry_schedule 1s, 1h\nqueue_lifetime 2d")

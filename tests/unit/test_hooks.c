@@ -153,10 +153,11 @@ act(struct ga_call *call)
 ASK(mail, ga_ev_mail)
 ASK(schedule, ga_ev_schedule)
 ASK(acquire, ga_ev_throttle)
+ASK(result, ga_ev_attempt)
 TELL(release, ga_ev_throttle)
 TELL(message_queued, ga_ev_queued)
 
-#define HOOKS(X) X(mail, on_mail) X(schedule, on_schedule) X(acquire, on_acquire) \
+#define HOOKS(X) X(mail, on_mail) X(schedule, on_schedule) X(acquire, on_acquire) X(result, on_result) \
 	X(release, on_release) X(message_queued, on_message_queued)
 
 GA_MODULE(a, "1.0.0", "smtp_service domain", HOOKS, GA_NO_DIRECTIVES, .summary = "first of the test");
@@ -234,8 +235,10 @@ ask(enum ga_hook_id hook)
 	static const struct ga_ev_schedule schedule;
 	static const struct ga_ev_throttle throttle;
 	static const struct ga_ev_queued queued;
+	static const struct ga_ev_attempt attempt;
 	const void *event = hook == GA_HOOK_mail ? (const void *)&mail :
 	    hook == GA_HOOK_schedule ? (const void *)&schedule :
+	    hook == GA_HOOK_result ? (const void *)&attempt :
 	    hook == GA_HOOK_message_queued ? (const void *)&queued : (const void *)&throttle;
 
 	run.worker = ga_worker_get(0);
@@ -292,6 +295,19 @@ test_what_a_permit_hook_was_granted_is_given_back_when_another_holds(void **stat
 	set(0, ANSWER, GA_HOLD);
 	assert_int_equal(ask(GA_HOOK_acquire), GA_HOLD);
 	assert_string_equal(seen, "a.acquire");
+}
+
+static void
+test_an_amend_hook_ends_with_the_first_opinion(void **state)
+{
+	(void)state;
+	assert_int_equal(ask(GA_HOOK_result), GA_PASS);
+	assert_string_equal(seen, "a.result b.result");
+	seen[0] = '\0';
+	set(0, ANSWER, GA_REJECT);
+	set(1, ANSWER, GA_ACCEPT);
+	assert_int_equal(ask(GA_HOOK_result), GA_REJECT);
+	assert_string_equal(seen, "a.result");
 }
 
 static void
@@ -502,6 +518,21 @@ test_a_permit_hook_may_not_wait(void **state)
 }
 
 static void
+test_an_amend_hook_may_not_wait_and_a_failure_leaves_the_result_to_the_others(void **state)
+{
+	(void)state;
+	set(0, SUSPEND, GA_REJECT);
+	set(1, ANSWER, GA_TEMPFAIL);
+	assert_int_equal(ask(GA_HOOK_result), GA_TEMPFAIL);
+	assert_false(ga_run_busy(&run));
+	assert_string_equal(seen, "a.result b.result");
+	set(0, ANSWER, GA_HOLD);	/* no answer to this hook */
+	assert_int_equal(ask(GA_HOOK_result), GA_TEMPFAIL);
+	set(1, FAIL, GA_PASS);		/* its on_failure is REJECT, which is not for this class */
+	assert_int_equal(ask(GA_HOOK_result), GA_PASS);
+}
+
+static void
 test_beyond_max_waits_on_failure_is_the_answer_at_once(void **state)
 {
 	struct ga_run others[2];
@@ -656,6 +687,7 @@ main(void)
 		T(test_a_decide_hook_ends_with_the_first_opinion_in_the_order_of_loading),
 		T(test_a_shape_hook_asks_everybody_until_one_is_not_content),
 		T(test_what_a_permit_hook_was_granted_is_given_back_when_another_holds),
+		T(test_an_amend_hook_ends_with_the_first_opinion),
 		T(test_a_watch_hook_tells_everybody),
 		T(test_a_failure_is_answered_with_on_failure),
 		T(test_a_module_whose_failure_does_not_matter_accepts_nothing),
@@ -669,6 +701,7 @@ main(void)
 		T(test_a_stale_token_reaches_no_other_call),
 		T(test_any_thread_may_resume),
 		T(test_a_permit_hook_may_not_wait),
+		T(test_an_amend_hook_may_not_wait_and_a_failure_leaves_the_result_to_the_others),
 		T(test_beyond_max_waits_on_failure_is_the_answer_at_once),
 		T(test_when_the_daemon_ends_what_waits_is_answered_and_nobody_may_wait_again),
 		T(test_what_waits_is_listed),

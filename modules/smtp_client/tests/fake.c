@@ -104,10 +104,35 @@ ga_settings_conf(const struct ga_settings *s, const char *module)
 
 const struct ga_plan *ga_settings_plan(const struct ga_settings *s) { return &s->plan; }
 
+static enum ga_verdict
+attempt_hook(struct ga_run *run, enum ga_hook_id hook, const struct ga_ev_attempt *ev)
+{
+	if (hook == GA_HOOK_attempt_done) {
+		fake.told++;
+		fake.outcome = ev->outcome;
+		snprintf(fake.reply, sizeof fake.reply, "%.*s", (int)ev->reply.n, ev->reply.p);
+		snprintf(fake.line, sizeof fake.line, "%.*s", (int)ev->text.n, ev->text.p);
+		return GA_PASS;
+	}
+	must(fake.amends == fake.told, "a result is asked for before it is told of");
+	fake.amends++;
+	run->reply = fake.amended;
+	return fake.amend[ev->envelope_id];
+}
+
+void
+fake_result_hook(void)
+{
+	fake.settings.plan.hooks[GA_HOOK_result] = (const void *)&fake;
+	fake.settings.plan.hooks[GA_HOOK_attempt_done] = (const void *)&fake;
+}
+
 enum ga_verdict
 ga_run_hook(struct ga_run *run, enum ga_hook_id hook, const void *event)
 {
-	must(hook == GA_HOOK_outgoing, "a hook that nobody wants is run");
+	must(fake.settings.plan.hooks[hook] != NULL, "a hook that nobody wants is run");
+	if (hook == GA_HOOK_result || hook == GA_HOOK_attempt_done)
+		return attempt_hook(run, hook, event);
 	fake.asked++;
 	snprintf(run->reply.text, sizeof run->reply.text, "no");
 	if (fake.verdict == GA_SUSPENDED_)
@@ -276,7 +301,9 @@ came_home(struct ga_worker *w, struct ga_ticket *t)
 	struct fake_result *r = &fake.results[fake.nresults++];
 
 	must(fake.nresults <= FAKE_TICKETS && t->result != GA_RESULT_NONE, "a ticket without result");
-	*r = (struct fake_result){ t->envelope_id, t->result, t->code, t->network, t->recorded, "", "" };
+	*r = (struct fake_result){ t->envelope_id, t->result, t->code, t->network, t->recorded, t->relayed,
+		(enum ga_attempt_stage)t->stage, "", "", "" };
+	snprintf(r->mx, sizeof r->mx, "%s", t->mx != NULL ? t->mx : "");
 	snprintf(r->enhanced, sizeof r->enhanced, "%s", t->enhanced);
 	snprintf(r->text, sizeof r->text, "%s", t->text != NULL ? t->text : "");
 	ga_route_unref(t->route);
@@ -412,6 +439,24 @@ spool_done(struct ga_worker *w, struct ga_spool_done *d)
 		ga_loop_post(w, &d->link.post);
 }
 
+static void
+update_answer(struct ga_worker *w, struct ga_post *post)
+{
+	struct ga_spool_update *u = GA_CONTAINER(post, struct ga_spool_update, link.post);
+
+	u->error = 0;
+	u->cb(w, u);
+}
+
+static void
+spool_update(struct ga_worker *w, struct ga_spool_update *u)
+{
+	must(u->flags == GA_ENV_RELAYED, "an update that is no success to be told of");
+	fake.updates++;
+	u->link.post.fn = update_answer;
+	ga_loop_post(w, &u->link.post);
+}
+
 void
 fake_durable(void)
 {
@@ -422,7 +467,7 @@ fake_durable(void)
 }
 
 static const struct ga_spool spool = { .size = sizeof spool, .version = GA_SPOOL_VERSION,
-	.read = spool_read, .read_body = spool_read_body, .done = spool_done };
+	.read = spool_read, .read_body = spool_read_body, .done = spool_done, .update = spool_update };
 
 /* --- throttle --- */
 
@@ -442,8 +487,10 @@ static void throttle_closed(struct ga_group *g) { fake.closed++; }
 static void
 throttle_ended(struct ga_group *g, const struct ga_ticket *t, unsigned n)
 {
-	for (fake.ended += n; n > 0; n--, t = t->next)
+	for (fake.ended += n; n > 0; n--, t = t->next) {
 		must(t != NULL && t->result != GA_RESULT_NONE, "ended() with a ticket less, or undecided");
+		fake.ended_as[t->result]++;
+	}
 	must(t == NULL, "ended() with a ticket more than it says");
 }
 

@@ -17,8 +17,9 @@ struct fake_result {
 	uint64_t envelope_id;
 	enum ga_result result;
 	unsigned code;
-	bool network, recorded;
-	char enhanced[12], text[300];
+	bool network, recorded, relayed;
+	enum ga_attempt_stage stage;
+	char enhanced[12], text[300], mx[40];
 };
 
 struct fake {
@@ -44,6 +45,14 @@ struct fake {
 	unsigned asked, cancelled;
 	const char *edited;		/* what it makes of the message; NULL: nothing */
 	struct ga_run *suspended;
+	/* hook result, when fake_result_hook() was called; what the last event said */
+	enum ga_verdict amend[FAKE_TICKETS];	/* by envelope */
+	struct ga_reply amended;		/* code 0 and no text: none */
+	unsigned amends, told;			/* calls of result, attempt_done */
+	enum ga_outcome outcome;		/* of attempt_done */
+	char reply[300], line[300];		/* of attempt_done */
+	unsigned ended_as[GA_RESULT_RECALLED + 1];	/* throttle->ended(), by result */
+	unsigned updates;			/* of the spool */
 	unsigned answers;		/* of the control socket, since fake_ask() */
 	/* results, in the order of coming home */
 	struct fake_result results[FAKE_TICKETS];
@@ -78,6 +87,7 @@ void fake_says_n(const char *p, size_t n);
 void fake_eof(void);
 void fake_tls(const char *err);		/* the handshake ends */
 void fake_hook(enum ga_verdict, const char *edited);
+void fake_result_hook(void);		/* result and attempt_done are wanted */
 void fake_answer(enum ga_verdict);	/* to the suspended question */
 void fake_durable(void);		/* all DONEs are durable */
 /* What was sent since the last look: must be this. */

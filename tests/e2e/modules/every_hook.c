@@ -572,6 +572,15 @@ on_line(struct ga_call *call, const struct ga_ev_line *ev)
 	trace(ga_call_inst(call), "line %s %.*s session=%" PRIu64, kinds[ev->kind], S(ev->text), ev->session_id);
 }
 
+/* Stage and reply have no place in attempt_done's line, which has the text at its end. */
+static enum ga_verdict
+on_result(struct ga_call *call, const struct ga_ev_attempt *ev)
+{
+	trace(ga_call_inst(call), "result envelope=%016" PRIx64 " recipient=%.*s outcome=%d code=%u stage=%d reply=%.*s",
+	    ev->envelope_id, S(ev->recipient), (int)ev->outcome, ev->code, (int)ev->stage, S(ev->reply));
+	return answer(call, "result");
+}
+
 static void
 on_attempt_done(struct ga_call *call, const struct ga_ev_attempt *ev)
 {
@@ -596,7 +605,8 @@ on_attempt_done(struct ga_call *call, const struct ga_ev_attempt *ev)
 	X(release, on_release) X(outgoing, on_outgoing)					\
 	X(connection_opened, on_opened) X(connection_saved, on_saved)			\
 	X(connection_reused, on_reused) X(connection_closed, on_closed)			\
-	X(line, on_line) X(attempt_done, on_attempt_done) X(auth, on_auth)
+	X(line, on_line) X(attempt_done, on_attempt_done) X(auth, on_auth)		\
+	X(result, on_result)
 
 #define NAME_OF(hook, fn) #hook,
 static const char *const hook_names[] = { EVERY_HOOK_HOOKS(NAME_OF) };
