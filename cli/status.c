@@ -60,10 +60,10 @@ print_queue(struct json_object *q)
 	printf("                waiting %lld, in flight %lld, paused %lld\n",
 	    (long long)cli_int(q, "waiting"), (long long)cli_int(q, "in_flight"),
 	    (long long)cli_int(q, "paused"));
-	printf("since start     accepted %lld, success %lld, deferral %lld, failure %lld, too long %lld\n",
+	printf("since start     accepted %lld, success %lld, deferral %lld, failure %lld, too long %lld, discarded %lld\n",
 	    (long long)cli_int(q, "accepted_total"), (long long)cli_int(q, "success_total"),
 	    (long long)cli_int(q, "deferral_total"), (long long)cli_int(q, "failure_total"),
-	    (long long)cli_int(q, "toolong_total"));
+	    (long long)cli_int(q, "toolong_total"), (long long)cli_int(q, "discarded_total"));
 }
 
 /* Rates are objects of numbers a second. */

@@ -182,6 +182,26 @@ succeeded(struct q_attempt *a)
 	finish(a);
 }
 
+/* Over, and neither sent nor reported. */
+static void
+discarded(struct q_attempt *a, const char *why)
+{
+	struct q_loop *l = a->loop;
+	const struct q_envelope *e = q_envelope(l, a->envelope);
+	struct ga_spool_done done = { .end = { q_message(l, e->message)->seq, e->index,
+	    GA_RESULT_SUCCESS } };
+
+	Q_ADD(l, discarded_total, 1);
+	free(a->ticket.text);
+	a->ticket.text = strdup(why);
+	log_result(a, GA_INFO, "discarded unsent");
+	if (e->attempts == 0)
+		q_first_attempt_ended(l, a->envelope);
+	q_spool->done(l->worker, &done);
+	q_envelope_finished(l, a->envelope);
+	finish(a);
+}
+
 static void
 failed(struct q_attempt *a, bool too_long, bool tried)
 {
@@ -441,6 +461,15 @@ refused(struct q_attempt *a, enum ga_result result)
 	ended(a);
 }
 
+/* 0 is kept for mail without a SendID. */
+static uint32_t
+send_key(const struct q_loop *l, const struct q_message *m)
+{
+	const struct q_name *send = l->name_of[m->send];
+
+	return send->n == 0 ? 0 : send->hash != 0 ? send->hash : 1;
+}
+
 static void
 make_ticket(struct q_attempt *a)
 {
@@ -457,6 +486,7 @@ make_ticket(struct q_attempt *a)
 	t->envelope = e->index;
 	t->attempts = e->attempts;
 	t->sender_key = l->name_of[m->sender]->hash;
+	t->send_key = send_key(l, m);
 	t->flags = (e->attempts == 0 ? GA_TICKET_FIRST : 0u) | (m->bounce ? GA_TICKET_BOUNCE : 0u) |
 	    (a->last_chance ? GA_TICKET_LAST_CHANCE : 0u) |
 	    (l->reporter != NULL && l->reporter->success(t->route->settings) ? GA_TICKET_REPORT : 0u);
@@ -491,8 +521,7 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 		paused(a);
 		break;
 	case GA_ROUTE_DISCARD:
-		a->ticket.result = GA_RESULT_SUCCESS;
-		ended(a);
+		discarded(a, req->route->text != NULL ? req->route->text : "delivery_override");
 		break;
 	}
 }

@@ -1,10 +1,11 @@
 /*
- * lane.c - due envelopes, in lanes of VirtualMTA x recipient domain x sender domain.
+ * lane.c - due envelopes, in lanes of VirtualMTA x recipient domain x sender domain x SendID.
  *
  * A lane has at most `window` attempts outstanding, enough for all connections that its
  * group may have; the rest waits here as numbers.
  * So ten million envelopes for a slow destination are not ten million tickets,
- * and what the throttle shares out among senders it has all in sight.  A lane
+ * and what the throttle shares out among senders and their campaigns it has all in
+ * sight: each has a window of its own, and none starves another.  A lane
  * lives while it has something waiting or outstanding.
  */
 #include <stdlib.h>
@@ -28,6 +29,7 @@ q_lane_of(struct q_loop *l, uint32_t envelope)
 	key.key.virtual_mta = m->virtual_mta;
 	key.key.domain = e->domain;
 	key.key.sender = m->sender;
+	key.key.send = m->send;
 	HASH_FIND(hh, l->lanes, &key.key, sizeof key.key, lane);
 	if (lane != NULL)
 		return lane;

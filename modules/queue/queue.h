@@ -49,6 +49,7 @@ struct q_message {
 	uint32_t id;
 	uint32_t id_next;		/* bucket chain of the id table */
 	uint32_t virtual_mta, sender;	/* interned: name; sender's domain */
+	uint32_t send;			/* interned: SendID, "": none */
 	uint32_t envelopes;		/* list by q_envelope.next */
 	uint32_t nlive;			/* envelopes not finished */
 	uint32_t first_attempts;	/* envelopes whose first attempt has not ended */
@@ -88,10 +89,10 @@ struct q_slab {
 	uint32_t n, room, free;
 };
 
-/* Due envelopes of one VirtualMTA x recipient domain x sender domain. */
+/* Due envelopes of one VirtualMTA x recipient domain x sender domain x SendID. */
 struct q_lane {
 	UT_hash_handle hh;
-	struct { uint32_t virtual_mta, domain, sender; } key;
+	struct { uint32_t virtual_mta, domain, sender, send; } key;
 	uint32_t first, last;		/* by lane_next */
 	uint32_t n, out;		/* waiting here; attempts outstanding, */
 	uint32_t window;		/* and how many may be */
@@ -123,6 +124,7 @@ struct q_attempt {
 struct q_counts {			/* written by the loop, read by anybody */
 	_Atomic uint64_t messages, envelopes, ram, bounce, disk, failed, waiting, out, paused;
 	_Atomic uint64_t accepted_total, success_total, deferral_total, failure_total, toolong_total;
+	_Atomic uint64_t discarded_total;
 };
 
 struct q_loop {

@@ -43,6 +43,7 @@ q_stats(struct ga_queue_stats *s)
 	SUM(deferral_total);
 	SUM(failure_total);
 	SUM(toolong_total);
+	SUM(discarded_total);
 	for (unsigned i = 0; i < ga_worker_count(); i++)
 		s->in_flight += atomic_load_explicit(&q_loop(ga_worker_get(i))->counts.out,
 		    memory_order_relaxed);
@@ -103,6 +104,7 @@ add_status(struct ga_inst *inst, struct json_object *status)
 	add(q, "deferral_total", s.deferral_total);
 	add(q, "failure_total", s.failure_total);
 	add(q, "toolong_total", s.toolong_total);
+	add(q, "discarded_total", s.discarded_total);
 	add(q, "memory", s.memory);
 	json_object_object_add(status, "queue", q);
 	add_rate(r, "accepted", now->accepted, then->accepted);

@@ -187,6 +187,15 @@ domain_of(struct ga_str address)
 	return (struct ga_str){ at + 1, address.n - (size_t)(at + 1 - address.p) };
 }
 
+static struct ga_str
+send_id(const struct ga_message *m)
+{
+	struct ga_str id = { "", 0 };
+
+	ga_attr_get(m->attrs, GA_ATTR_SEND_ID, &id);
+	return id;
+}
+
 static void
 fill_envelope(struct q_loop *l, uint32_t message, const struct ga_envelope *from)
 {
@@ -221,6 +230,7 @@ q_message_fill(struct q_loop *l, uint32_t message, const struct ga_message *from
 	m->bounce = (from->flags & GA_MSG_BOUNCE) != 0;
 	m->virtual_mta = q_name(l, from->virtual_mta);
 	m->sender = q_name(l, domain_of(from->sender));
+	m->send = q_name(l, send_id(from));
 	for (uint32_t k = from->nenvelopes; k-- > 0;)
 		if ((from->envelopes[k].flags & GA_ENV_DONE) == 0)
 			fill_envelope(l, message, &from->envelopes[k]);
@@ -247,6 +257,7 @@ message_gone(struct q_loop *l, uint32_t message)
 		ga_message_unref(m->live);
 	q_name_unref(l, m->virtual_mta);
 	q_name_unref(l, m->sender);
+	q_name_unref(l, m->send);
 	id_remove(l, message);
 	q_slab_free(&l->messages, message);
 	Q_ADD(l, messages, -1);

@@ -173,15 +173,17 @@ static void
 recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), void *arg)
 {
 	unsigned n = stage.ntickets;
+	struct ga_ticket *t, *next;
 
 	(void)home;
-	(void)arg;
-	assert_null(match);
 	stage.recalls++;
 	if (stage.recalling != NULL)
 		stage.recalling();
-	while (!stage.keeps_recalled && n-- > 0)
-		stage_end(stage.first, GA_RESULT_RECALLED);
+	for (t = stage.first; !stage.keeps_recalled && n-- > 0; t = next) {
+		next = t->next;
+		if (match == NULL || match(t, arg))
+			stage_end(t, GA_RESULT_RECALLED);
+	}
 }
 
 static uint64_t
@@ -417,6 +419,8 @@ new_txn(const struct stage_mail *mail, struct ga_snapshot *snapshot)
 	t->sender = ga_dup(t->pool, ga_str_c(mail->sender != NULL ? mail->sender : "from@sender.example"));
 	if (mail->vmta != NULL)
 		ga_attrs_put(&t->attrs, GA_ATTR_VIRTUAL_MTA, ga_str_c(mail->vmta));
+	if (mail->send != NULL)
+		ga_attrs_put(&t->attrs, GA_ATTR_SEND_ID, ga_str_c(mail->send));
 	for (unsigned i = 0; i < (mail->n > 0 ? mail->n : 1); i++) {
 		struct ga_rcpt *r = ga_txn_add_rcpt(t);
 
@@ -493,6 +497,8 @@ stage_message(const struct stage_mail *mail, uint32_t id)
 	    ga_str_c(mail->sender != NULL ? mail->sender : "from@sender.example"));
 	if (mail->vmta != NULL)
 		ga_attrs_put(&attrs, GA_ATTR_VIRTUAL_MTA, ga_str_c(mail->vmta));
+	if (mail->send != NULL)
+		ga_attrs_put(&attrs, GA_ATTR_SEND_ID, ga_str_c(mail->send));
 	for (unsigned i = 0; i < n; i++) {
 		if (mail->domain != NULL)
 			snprintf(to, sizeof to, "to%u@%s", i, mail->domain);

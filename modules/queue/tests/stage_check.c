@@ -91,6 +91,7 @@ count_message(struct recount *r, uint32_t message)
 	r->messages++;
 	r->name_refs[m->virtual_mta]++;
 	r->name_refs[m->sender]++;
+	r->name_refs[m->send]++;
 	for (uint32_t i = m->envelopes; i != 0; i = q_envelope(r->l, i)->next) {
 		assert_int_equal(q_envelope(r->l, i)->message, message);
 		count_envelope(r, m, i);
@@ -142,6 +143,7 @@ check_lane(struct q_loop *l, const struct q_lane *lane)
 		assert_int_equal(lane->key.domain, e->domain);
 		assert_int_equal(lane->key.virtual_mta, m->virtual_mta);
 		assert_int_equal(lane->key.sender, m->sender);
+		assert_int_equal(lane->key.send, m->send);
 		last = i;
 		n++;
 	}

@@ -33,6 +33,42 @@ test_lanes_are_told_apart_by_sender_and_virtual_mta(void **state)
 	assert_int_equal(stage.ntickets, 600);
 }
 
+static void
+test_one_campaign_leaves_room_for_another_of_its_sender(void **state)
+{
+	unsigned second = 0, none = 0;
+	uint32_t first;
+
+	(void)state;
+	stage_accept((struct stage_mail){ .n = 250, .domain = "big.example", .send = "spring" });
+	first = stage.first->send_key;
+	assert_int_not_equal(first, 0);
+	stage_accept((struct stage_mail){ .n = 3, .domain = "big.example", .send = "summer" });
+	stage_accept((struct stage_mail){ .n = 2, .domain = "big.example" });
+	assert_int_equal(stage.ntickets, 205);
+	for (const struct ga_ticket *t = stage.first; t != NULL; t = t->next) {
+		second += t->send_key != 0 && t->send_key != first;
+		none += t->send_key == 0;
+	}
+	assert_int_equal(second, 3);
+	assert_int_equal(none, 2);
+	stage_check();
+}
+
+static void
+test_the_send_is_known_again_after_a_restart(void **state)
+{
+	uint32_t key;
+
+	(void)state;
+	stage_accept((struct stage_mail){ .domain = "big.example", .send = "spring" });
+	key = stage.first->send_key;
+	stage_restart("");
+	assert_int_equal(stage.ntickets, 1);
+	assert_int_equal(stage.first->send_key, key);
+	assert_int_not_equal(key, 0);
+}
+
 /* --- routes that fail at once --- */
 
 static enum ga_route_kind
@@ -107,6 +143,29 @@ test_each_that_comes_home_does_not_start_another_slice(void **state)
 	turns_until(&t, 20200);
 	assert_in_range(t.most, 1, 100);
 	assert_int_equal(stage_stats().failed, 20000);
+}
+
+/* --- a route that discards --- */
+
+static void
+test_what_is_discarded_is_no_success_and_does_not_come_back(void **state)
+{
+	uint64_t seq;
+	struct ga_envelope e;
+	char reply[1001];
+
+	(void)state;
+	stage.kind = GA_ROUTE_DISCARD;
+	seq = stage_accept((struct stage_mail){ .n = 3, .domain = "d.example" });
+	assert_int_equal(stage_stats().discarded_total, 3);
+	assert_int_equal(stage_stats().success_total, 0);
+	assert_int_equal(stage_stats().envelopes, 0);
+	assert_int_equal(stage.ntickets, 0);
+	assert_false(stage_recorded(seq, 0, &e, reply));
+	stage.kind = GA_ROUTE_DELIVER;
+	stage_restart("");
+	assert_int_equal(stage_stats().envelopes, 0);
+	assert_int_equal(stage.ntickets, 0);
 }
 
 /* --- reload --- */
@@ -200,8 +259,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		STAGE_TEST(test_one_that_comes_home_makes_room_for_one),
 		STAGE_TEST(test_lanes_are_told_apart_by_sender_and_virtual_mta),
+		STAGE_TEST(test_one_campaign_leaves_room_for_another_of_its_sender),
+		STAGE_TEST(test_the_send_is_known_again_after_a_restart),
 		STAGE_TEST(test_posts_get_their_turn_between_slices_of_failing_routes),
 		STAGE_TEST(test_each_that_comes_home_does_not_start_another_slice),
+		STAGE_TEST(test_what_is_discarded_is_no_success_and_does_not_come_back),
 		STAGE_TEST(test_a_reload_calls_back_what_waits_and_routes_it_again),
 		STAGE_TEST(test_a_reload_leaves_alone_what_is_in_flight),
 		STAGE_TEST(test_what_a_reload_called_back_keeps_its_place),

@@ -20,6 +20,7 @@ struct ga_queue_stats {
 	uint64_t waiting, in_flight, paused;	/* by what they do now */
 	uint64_t accepted_total, success_total, deferral_total, failure_total, toolong_total;
 	uint64_t memory;			/* octets of tables */
+	uint64_t discarded_total;		/* ended unsent and unreported: delivery_override, dump */
 };
 
 /*
