@@ -57,9 +57,9 @@ print_queue(struct json_object *q)
 	    (long long)cli_int(q, "messages"), (long long)cli_int(q, "envelopes"),
 	    (long long)cli_int(q, "ram"), (long long)cli_int(q, "bounce"),
 	    (long long)cli_int(q, "disk"), (long long)cli_int(q, "failed"));
-	printf("                waiting %lld, in flight %lld, paused %lld\n",
+	printf("                waiting %lld, in flight %lld, paused %lld; pauses in force %lld\n",
 	    (long long)cli_int(q, "waiting"), (long long)cli_int(q, "in_flight"),
-	    (long long)cli_int(q, "paused"));
+	    (long long)cli_int(q, "paused"), (long long)cli_int(q, "pauses"));
 	printf("since start     accepted %lld, success %lld, deferral %lld, failure %lld, too long %lld, discarded %lld\n",
 	    (long long)cli_int(q, "accepted_total"), (long long)cli_int(q, "success_total"),
 	    (long long)cli_int(q, "deferral_total"), (long long)cli_int(q, "failure_total"),

@@ -427,11 +427,12 @@ ticket_done(struct ga_worker *w, struct ga_ticket *t)
 
 /* --- starting --- */
 
+/* Held, and looked at again after wait_ms, or when a reload or a resume says so. */
 static void
-paused(struct q_attempt *a)
+paused(struct q_attempt *a, uint64_t wait)
 {
 	struct q_loop *l = a->loop;
-	uint64_t now = q_wall_ms(l), end = expires_ms(a), wait = PAUSE_LOOK_MS;
+	uint64_t now = q_wall_ms(l), end = expires_ms(a);
 
 	if (now >= end) {
 		a->ticket.text = strdup("Delivery paused until its lifetime ended.");
@@ -462,12 +463,12 @@ refused(struct q_attempt *a, enum ga_result result)
 }
 
 /* 0 is kept for mail without a SendID. */
-static uint32_t
-send_key(const struct q_loop *l, const struct q_message *m)
+uint32_t
+q_send_key(struct ga_str send_id)
 {
-	const struct q_name *send = l->name_of[m->send];
+	uint32_t hash = ga_str_hash(send_id, false);
 
-	return send->n == 0 ? 0 : send->hash != 0 ? send->hash : 1;
+	return send_id.n == 0 ? 0 : hash != 0 ? hash : 1;
 }
 
 static void
@@ -486,12 +487,45 @@ make_ticket(struct q_attempt *a)
 	t->envelope = e->index;
 	t->attempts = e->attempts;
 	t->sender_key = l->name_of[m->sender]->hash;
-	t->send_key = send_key(l, m);
+	t->send_key = q_send_key(q_name_text(l, m->send));
 	t->flags = (e->attempts == 0 ? GA_TICKET_FIRST : 0u) | (m->bounce ? GA_TICKET_BOUNCE : 0u) |
 	    (a->last_chance ? GA_TICKET_LAST_CHANCE : 0u) |
 	    (l->reporter != NULL && l->reporter->success(t->route->settings) ? GA_TICKET_REPORT : 0u);
 	t->done = ticket_done;
 	q_throttle->enqueue(l->worker, t);
+}
+
+/* A pause has it: true. */
+static bool
+met_a_pause(struct q_attempt *a)
+{
+	struct q_loop *l = a->loop;
+	const struct q_message *m = q_message(l, q_envelope(l, a->envelope)->message);
+	const struct q_pausable p = { .sender = q_name_text(l, m->sender), .send = q_name_text(l, m->send),
+		.virtual_mta = q_name_text(l, m->virtual_mta), .route = a->request.route, .now_ms = q_wall_ms(l) };
+	uint64_t until = 0;
+
+	switch (q_pause_meets(&p, &until)) {
+	case Q_GOES:
+		return false;
+	case Q_DUMPED:
+		discarded(a, "its send is dumped");
+		return true;
+	case Q_HELD_BACK:
+		paused(a, until > p.now_ms ? until - p.now_ms : UINT64_MAX);
+		return true;
+	case Q_DEFERRED:
+		if (p.route->kind != GA_ROUTE_DELIVER)
+			return false;
+		a->ticket.result = GA_RESULT_DEFERRAL;
+		a->ticket.code = 451;
+		snprintf(a->ticket.enhanced, sizeof a->ticket.enhanced, "4.7.1");
+		a->ticket.text = strdup("451 4.7.1 Deliveries to this recipient domain from this"
+		    " RFC5321.MailFrom domain are paused.");
+		ended(a);
+		return true;
+	}
+	return false;
 }
 
 static void
@@ -507,6 +541,8 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 	}
 	a->last_chance = q_wall_ms(a->loop) >= expires_ms(a);
 	q_lane_limit(a->lane, q_throttle->limit(req->route->settings));
+	if (q_pauses() > 0 && req->route->kind != GA_ROUTE_DISCARD && met_a_pause(a))
+		return;
 	switch (req->route->kind) {
 	case GA_ROUTE_DELIVER:
 		make_ticket(a);
@@ -518,7 +554,7 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 		refused(a, GA_RESULT_FAILURE);
 		break;
 	case GA_ROUTE_PAUSED:
-		paused(a);
+		paused(a, PAUSE_LOOK_MS);
 		break;
 	case GA_ROUTE_DISCARD:
 		discarded(a, req->route->text != NULL ? req->route->text : "delivery_override");

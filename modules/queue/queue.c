@@ -190,7 +190,7 @@ add(struct ga_worker *w, struct ga_message *message, bool hold)
 	q_message_schedule(l, number, message, hold);
 }
 
-static const struct ga_queue service = { sizeof service, GA_QUEUE_VERSION, add, q_stats, NULL, NULL };
+static const struct ga_queue service = { sizeof service, GA_QUEUE_VERSION, add, q_stats, q_pause, NULL };
 
 /* --- the module --- */
 
@@ -303,6 +303,17 @@ look_at_all(struct ga_worker *w, struct ga_post *post)
 		ga_loop_post(w, &l->look);
 }
 
+void
+q_look_again(struct q_loop *l)
+{
+	l->look_at = 1;
+	if (l->looking)
+		return;
+	l->looking = true;
+	l->look.fn = look_at_all;
+	ga_loop_post(l->worker, &l->look);
+}
+
 /* What waits in groups comes back and is routed again; what waits here is looked at. */
 static void
 reloaded(struct ga_inst *inst, struct ga_worker *w)
@@ -311,12 +322,7 @@ reloaded(struct ga_inst *inst, struct ga_worker *w)
 
 	q_throttle->recall(w, NULL, NULL);
 	l->reporter = ga_service_get(GA_BOUNCE_SERVICE, GA_BOUNCE_VERSION);
-	l->look_at = 1;
-	if (!l->looking) {
-		l->looking = true;
-		l->look.fn = look_at_all;
-		ga_loop_post(w, &l->look);
-	}
+	q_look_again(l);
 }
 
 static void
@@ -367,6 +373,7 @@ fini(struct ga_inst *inst)
 		q_lanes_end(l);
 		q_table_end(l);
 	}
+	q_pauses_end();
 }
 
 GA_MODULE(queue, "1.0.0", "", GA_NO_HOOKS, QUEUE_DIRECTIVES,

@@ -226,8 +226,26 @@ void q_lanes_end(struct q_loop *);
 
 /* attempt.c */
 void q_attempt_start(struct q_loop *, struct q_lane *, uint32_t envelope);
+uint32_t q_send_key(struct ga_str send_id);
 void q_attempts_stop(struct q_loop *);
 void q_attempts_end(struct q_loop *);
+
+/* pause.c */
+enum q_paused { Q_GOES, Q_DEFERRED, Q_HELD_BACK, Q_DUMPED };
+/* What pauses look at: of the message, and where it goes. */
+struct q_pausable {
+	struct ga_str sender, send, virtual_mta;	/* sender's domain */
+	const struct ga_route *route;
+	uint64_t now_ms;				/* wall clock */
+};
+uint32_t q_pauses(void);
+/* until_ms: HELD_BACK: the wall clock at its end; 0: none. */
+enum q_paused q_pause_meets(const struct q_pausable *, uint64_t *until_ms);
+void q_pause(struct ga_worker *, const struct ga_pause *);
+/* The one of that kind, name, domain and scope; false: there is none. */
+bool q_resume(struct ga_worker *, const struct ga_pause *);
+void q_pause_kept(struct q_loop *, struct ga_str key, struct ga_str value);
+void q_pauses_end(void);
 
 /* notify.c: the sender is told */
 /* In state Q_ENDED, or marked Q_ENV_DELAYED. */
@@ -240,6 +258,7 @@ void q_notices_end(struct q_loop *);
 
 /* queue.c */
 bool q_memory_half_full(void);
+void q_look_again(struct q_loop *);	/* at all that waits, in slices */
 void q_message_schedule(struct q_loop *, uint32_t message, const struct ga_message *from, bool hold);
 
 /* intake.c */

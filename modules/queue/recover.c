@@ -25,6 +25,13 @@ found(struct ga_worker *w, const struct ga_message *m, void *arg)
 }
 
 static void
+state(struct ga_worker *w, struct ga_str key, struct ga_str value, void *arg)
+{
+	(void)w;
+	q_pause_kept(arg, key, value);
+}
+
+static void
 end(struct ga_worker *w, void *arg)
 {
 	struct q_loop *l = arg;
@@ -42,7 +49,7 @@ end(struct ga_worker *w, void *arg)
 void
 q_recover(struct q_loop *l)
 {
-	struct ga_spool_recovery r = { found, end, NULL, l };
+	struct ga_spool_recovery r = { found, end, state, l };
 
 	/* a stop waits until what is on its way to this loop has come */
 	l->reading = ga_hold(q_inst, "reading the spool");

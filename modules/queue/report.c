@@ -105,6 +105,7 @@ add_status(struct ga_inst *inst, struct json_object *status)
 	add(q, "failure_total", s.failure_total);
 	add(q, "toolong_total", s.toolong_total);
 	add(q, "discarded_total", s.discarded_total);
+	add(q, "pauses", q_pauses());
 	add(q, "memory", s.memory);
 	json_object_object_add(status, "queue", q);
 	add_rate(r, "accepted", now->accepted, then->accepted);
@@ -118,7 +119,7 @@ add_status(struct ga_inst *inst, struct json_object *status)
 
 		snprintf(text, sizeof text, "%llu envelopes", (unsigned long long)s.paused);
 		json_object_object_add(o, "what", json_object_new_string(text));
-		json_object_object_add(o, "why", json_object_new_string("delivery_paused, or held by a module"));
+		json_object_object_add(o, "why", json_object_new_string("a pause, delivery_paused, or held by a module"));
 		json_object_array_add(list, o);
 		json_object_object_add(status, "paused", list);
 	}

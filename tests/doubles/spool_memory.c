@@ -372,6 +372,49 @@ upload_abort(struct ga_worker *w, struct ga_spool_upload *u)
 	pthread_mutex_unlock(&lock);
 }
 
+/* --- what put_state() keeps --- */
+
+struct state {
+	UT_hash_handle hh;
+	struct ga_str value;
+	char text[];			/* key, value */
+};
+static struct state *states;		/* under the lock */
+
+static void
+put_state(struct ga_worker *w, struct ga_str key, struct ga_str value)
+{
+	struct state *s;
+
+	(void)w;
+	pthread_mutex_lock(&lock);
+	HASH_FIND(hh, states, key.p, key.n, s);
+	if (s != NULL) {
+		HASH_DEL(states, s);
+		free(s);
+	}
+	if (value.n > 0) {
+		s = ga_xcalloc(1, sizeof *s + key.n + value.n);
+		memcpy(s->text, key.p, key.n);
+		memcpy(s->text + key.n, value.p, value.n);
+		s->value = (struct ga_str){ s->text + key.n, value.n };
+		HASH_ADD_KEYPTR(hh, states, s->text, key.n, s);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+/* The callee may put another value, or none, in the place of what it is told of. */
+static void
+tell_states(struct ga_worker *w, const struct ga_spool_recovery *r)
+{
+	if (r->state == NULL)
+		return;
+	for (struct state *s = states, *next; s != NULL; s = next) {
+		next = s->hh.next;
+		r->state(w, (struct ga_str){ s->text, s->hh.keylen }, s->value, r->arg);
+	}
+}
+
 /* --- recovery: one post a message --- */
 
 struct found {
@@ -379,6 +422,7 @@ struct found {
 	struct ga_spool_recovery r;
 	struct ga_message **messages;
 	size_t n, at;
+	bool told;			/* of what put_state() kept */
 };
 
 static void
@@ -386,6 +430,9 @@ found_next(struct ga_worker *w, struct ga_post *post)
 {
 	struct found *f = GA_CONTAINER(post, struct found, post);
 
+	if (!f->told)
+		tell_states(w, &f->r);
+	f->told = true;
 	if (f->at == f->n) {
 		f->r.end(w, f->r.arg);
 		free(f->messages);
@@ -412,14 +459,6 @@ recover(struct ga_worker *w, const struct ga_spool_recovery *r)
 	pthread_mutex_unlock(&lock);
 	f->post.fn = found_next;
 	ga_loop_post(w, &f->post);
-}
-
-static void
-put_state(struct ga_worker *w, struct ga_str key, struct ga_str value)
-{
-	(void)w;
-	(void)key;
-	(void)value;
 }
 
 static int
@@ -502,10 +541,15 @@ void
 spool_memory_forget_all(void)
 {
 	struct kept *k, *tmp;
+	struct state *s, *next;
 
 	pthread_mutex_lock(&lock);
 	HASH_ITER(hh, table, k, tmp)
 		forget(k);
+	HASH_ITER(hh, states, s, next) {
+		HASH_DEL(states, s);
+		free(s);
+	}
 	memset(&counts, 0, sizeof counts);
 	pthread_mutex_unlock(&lock);
 }

@@ -89,6 +89,8 @@ new_route(const struct ga_route_request *req)
 	r->route.text = "said the router";
 	r->route.domain = (struct ga_str){ r->text, req->domain.n };
 	r->route.virtual_mta = (struct ga_str){ r->text + req->domain.n, req->virtual_mta.n };
+	if (stage.group != NULL)
+		r->route.group_key = ga_str_c(stage.group);
 	r->route.snapshot = ga_snapshot_current();
 	r->route.settings = ga_snapshot_resolve(r->route.snapshot, r->route.virtual_mta, r->route.domain,
 	    NULL, 0);

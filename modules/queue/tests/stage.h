@@ -28,6 +28,7 @@ struct stage {
 	/* the router */
 	enum ga_route_kind kind;
 	enum ga_route_kind (*kind_of)(struct ga_str domain);	/* NULL: kind */
+	const char *group;		/* key of all routes; NULL: none */
 	bool routes_late;		/* answers wait for stage_routes() */
 	unsigned routed;		/* questions answered */
 	struct ga_route_request *asking;	/* by private_ */
