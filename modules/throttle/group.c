@@ -5,7 +5,8 @@
  * group, so the table is looked at once a route, not once a mail.  The group
  * lives on the loop that had the fewest when it was made.  Routes hold
  * references; when the last goes and nothing waits, flies or is connected, the
- * group is freed on its loop.
+ * group is freed on its loop, but not before its rates would allow what those of a
+ * new group do: mail that comes again would else have the rate twice.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -68,17 +69,35 @@ idle(const struct ga_group *g)
 	return g->waiting == 0 && g->in_flight == 0 && g->connections == 0 && !g->pumping;
 }
 
+/* When a group that is made anew would be allowed no more than this one; 0: now. */
+static uint64_t
+neutral_at(const struct ga_group *g)
+{
+	uint64_t at = thr_rate_when(&g->deliveries), dial = thr_rate_when(&g->dials);
+
+	if (dial > at)
+		at = dial;
+	if (g->hold_us > at)
+		at = g->hold_us;
+	return at > ga_mono_us() ? at : 0;
+}
+
 /* On the home loop: the last reference has gone; is it still so, and is all quiet? */
 static void
 gone(struct ga_worker *w, struct ga_post *post)
 {
 	struct ga_group *g = GA_CONTAINER(post, struct ga_group, gone);
 	bool free_it;
+	uint64_t later = neutral_at(g);
 
 	(void)w;
 	pthread_mutex_lock(&lock);
 	g->going = false;
 	free_it = g->refs == 0 && idle(g);
+	if (free_it && later > 0) {
+		free_it = false;
+		thr_wake_at(g, later);
+	}
 	if (free_it) {
 		HASH_DEL(table, g);
 		per_loop[ga_worker_index(g->home)]--;
@@ -87,7 +106,7 @@ gone(struct ga_worker *w, struct ga_post *post)
 	if (!free_it)
 		return;
 	thr_slot_forget(g);
-	ga_timer_free(g->hold);
+	ga_timer_free(g->timer);
 	if (g->prev != NULL) {
 		*g->prev = g->next;
 		if (g->next != NULL)

@@ -1,12 +1,13 @@
 /*
- * lane.c - what waits in a group: lanes by recipient domain x sender domain.
+ * lane.c - what waits in a group: lanes by recipient domain x sender domain x SendID.
  *
  * The lanes that have tickets form a ring; each batch is taken from the lane
  * whose turn it is and moves the turn on, so a campaign of a million mails to one
  * domain and a single mail to another take turns.  Within a lane the order is
  * that of arrival, and tickets of one message stand together: they make a batch.
  *
- * All on the group's home loop.
+ * All on the group's home loop, which has one table of the lanes of all its groups:
+ * a hundred thousand groups with a mail each have no tables of their own to pay for.
  */
 #include <stdlib.h>
 
@@ -14,10 +15,13 @@
 
 #define LOOK_MAX 16	/* lanes that a connection's next() looks at */
 
-static uint64_t
-lane_key(const struct ga_ticket *t)
+/* No octet of it is padding: it is hashed as it lies in memory. */
+static struct thr_lane_key
+lane_key(const struct ga_group *g, const struct ga_ticket *t)
 {
-	return (uint64_t)ga_str_hash(t->route->domain, true) << 32 | t->sender_key;
+	return (struct thr_lane_key){ .group = (uintptr_t)g,
+		.domain = ga_str_hash(t->route->domain, true), .sender = t->sender_key,
+		.send = t->send_key };
 }
 
 /* Last in the ring: just before the one whose turn it is. */
@@ -42,23 +46,24 @@ lane_free(struct ga_group *g, struct thr_lane *lane)
 		g->ring = lane->next != lane ? lane->next : NULL;
 	lane->prev->next = lane->next;
 	lane->next->prev = lane->prev;
-	HASH_DEL(g->lanes, lane);
+	HASH_DEL(thr_loop(g->home)->lanes, lane);
 	free(lane);
 }
 
 static struct thr_lane *
 lane_of(struct ga_group *g, const struct ga_ticket *t)
 {
-	uint64_t key = lane_key(t);
+	struct thr_lane_key key = lane_key(g, t);
+	struct thr_loop *l = thr_loop(g->home);
 	struct thr_lane *lane;
 
-	HASH_FIND(hh, g->lanes, &key, sizeof key, lane);
+	HASH_FIND(hh, l->lanes, &key, sizeof key, lane);
 	if (lane != NULL)
 		return lane;
 	lane = ga_xcalloc(1, sizeof *lane);
 	lane->key = key;
 	lane->last = &lane->first;
-	HASH_ADD(hh, g->lanes, key, sizeof lane->key, lane);
+	HASH_ADD(hh, l->lanes, key, sizeof lane->key, lane);
 	ring_add(g, lane);
 	return lane;
 }
@@ -158,10 +163,15 @@ unsigned
 thr_lane_recall(struct ga_group *g, const struct ga_worker *home,
     bool (*match)(const struct ga_ticket *, void *), void *arg)
 {
-	struct thr_lane *lane, *tmp;
+	struct thr_lane *lane = g->ring, *after, *last;
 	unsigned n = 0;
 
-	HASH_ITER(hh, g->lanes, lane, tmp) {
+	if (lane == NULL)
+		return 0;
+	last = lane->prev;
+	for (bool more = true; more; lane = after) {
+		more = lane != last;
+		after = lane->next;
 		n += recall_lane(g, lane, home, match, arg);
 		if (lane->first == NULL)
 			lane_free(g, lane);

@@ -91,13 +91,13 @@ thr_slots_pass_on(void)
 }
 
 static void
-unlink_first(struct thr_loop *l)
+leave_line(struct thr_loop *l, struct ga_group *g)
 {
-	struct ga_group *g = l->waiters;
-
-	l->waiters = g->slot_next;
-	if (l->waiters == NULL)
-		l->waiters_end = &l->waiters;
+	*g->slot_prev = g->slot_next;
+	if (g->slot_next != NULL)
+		g->slot_next->slot_prev = g->slot_prev;
+	else
+		l->waiters_end = g->slot_prev;
 	g->wants_slot = false;
 	g->slot_next = NULL;
 	atomic_fetch_sub(&nwaiting, 1);
@@ -114,7 +114,7 @@ wake(struct ga_worker *w, struct ga_post *post)
 	(void)w;
 	atomic_store(&l->waking, false);
 	if (g != NULL && one_is_free()) {
-		unlink_first(l);
+		leave_line(l, g);
 		g->served = true;
 		thr_pump_soon(g);
 	}
@@ -162,6 +162,7 @@ thr_slot_wait(struct ga_group *g)
 	if (!g->wants_slot) {
 		g->wants_slot = true;
 		g->slot_next = NULL;
+		g->slot_prev = l->waiters_end;
 		*l->waiters_end = g;
 		l->waiters_end = &g->slot_next;
 		atomic_fetch_add(&nwaiting, 1);
@@ -180,16 +181,7 @@ thr_slot_forget(struct ga_group *g)
 
 	if (!g->wants_slot)
 		return;
-	for (struct ga_group **at = &l->waiters; *at != NULL; at = &(*at)->slot_next)
-		if (*at == g) {
-			*at = g->slot_next;
-			break;
-		}
-	l->waiters_end = &l->waiters;
-	while (*l->waiters_end != NULL)
-		l->waiters_end = &(*l->waiters_end)->slot_next;
-	g->wants_slot = false;
-	atomic_fetch_sub(&nwaiting, 1);
+	leave_line(l, g);
 	atomic_store(&l->wants_slot, l->waiters != NULL);
 }
 

@@ -22,6 +22,7 @@
 #include <greenarrow/service/control.h>
 
 #define HOLD_DEFAULT_MS 60000
+#define MX_MAX 32		/* names of hosts that a pattern of a rule is held against */
 
 struct ga_inst *thr_inst;
 const struct ga_delivery *thr_delivery;
@@ -37,14 +38,17 @@ thr_loop(struct ga_worker *w)
 
 /* --- limits --- */
 
-/* A template's default stands for the domains that none of its rules names. */
-static unsigned
-limit_of(const struct ga_route *route)
+static void
+take_settings(struct ga_group *g, const struct ga_settings *settings, uint64_t number)
 {
-	const struct throttle_conf *conf = ga_settings_conf(route->settings, "throttle");
+	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
+	uint64_t now = ga_mono_us();
 
-	return conf != NULL && conf->max_concurrent_connections > 0 ?
-	    (unsigned)conf->max_concurrent_connections : 0;
+	g->snapshot = number;
+	g->max = (unsigned)c->max_concurrent_connections;
+	thr_rate_set(&g->deliveries, c->max_delivery_rate.per_second,
+	    (uint64_t)c->max_delivery_burst, now);
+	thr_rate_set(&g->dials, c->max_connection_rate.per_second, 0, now);
 }
 
 static void
@@ -52,10 +56,51 @@ take_limit(struct ga_group *g, const struct ga_route *route)
 {
 	uint64_t number = ga_snapshot_number(route->snapshot);
 
-	if (number <= g->snapshot)
+	if (number > g->snapshot)
+		take_settings(g, route->settings, number);
+}
+
+/* A newer snapshot is in force, and what waits came with an older one: the limits are
+ * those that its mail would find now. */
+static void
+renew_limit(struct ga_group *g)
+{
+	const struct ga_route *route = g->ring->first->route;
+	struct ga_str mx[MX_MAX];
+	struct ga_snapshot *now = ga_snapshot_current();
+	size_t n = 0;
+
+	for (; n < route->nhosts && n < MX_MAX; n++)
+		mx[n] = route->hosts[n].name;
+	take_settings(g, ga_snapshot_resolve(now, route->virtual_mta, route->domain, mx, n),
+	    ga_snapshot_number(now));
+	ga_snapshot_unref(now);
+}
+
+/* --- when to look again --- */
+
+static void
+woken(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	struct ga_group *g = arg;
+
+	(void)inst;
+	(void)w;
+	g->wake_us = 0;
+	thr_pump_soon(g);
+}
+
+void
+thr_wake_at(struct ga_group *g, uint64_t us)
+{
+	uint64_t now = ga_mono_us();
+
+	if (g->wake_us != 0 && g->wake_us <= us)
 		return;
-	g->snapshot = number;
-	g->max = limit_of(route);
+	if (g->timer == NULL)
+		g->timer = ga_timer_new(thr_inst, g->home, woken, g);
+	g->wake_us = us;
+	ga_timer_arm(g->timer, us > now ? (us - now + 999) / 1000 : 0, 0);
 }
 
 /* --- hooks --- */
@@ -77,14 +122,6 @@ run_release(struct ga_group *g, const struct ga_route *route, unsigned n)
 		ga_run_hook(&run, GA_HOOK_release, &ev);
 }
 
-static void
-hold_over(struct ga_inst *inst, struct ga_worker *w, void *arg)
-{
-	(void)inst;
-	(void)w;
-	thr_pump_soon(arg);
-}
-
 /* True: every module grants.  Else the group is looked at again when they said. */
 static bool
 acquire(struct ga_group *g, struct ga_batch batch)
@@ -96,10 +133,39 @@ acquire(struct ga_group *g, struct ga_batch batch)
 	if (!GA_WANTED(ga_settings_plan(route->settings), acquire) ||
 	    ga_run_hook(&run, GA_HOOK_acquire, &ev) == GA_PASS)
 		return true;
-	if (g->hold == NULL)
-		g->hold = ga_timer_new(thr_inst, g->home, hold_over, g);
-	ga_timer_arm(g->hold, run.retry_after_ms > 0 ? run.retry_after_ms : HOLD_DEFAULT_MS, 0);
+	g->hold_us = ga_mono_us() +
+	    1000ull * (run.retry_after_ms > 0 ? run.retry_after_ms : HOLD_DEFAULT_MS);
+	thr_wake_at(g, g->hold_us);
 	return false;
+}
+
+/* How many recipients, at most most, may go now; 0: the group is woken when one may. */
+static unsigned
+allowed(struct ga_group *g, unsigned most)
+{
+	uint64_t now;
+	unsigned n;
+
+	if (g->hold_us == 0 && g->deliveries.step_ns == 0)
+		return most;
+	now = ga_mono_us();
+	if (g->hold_us > now) {
+		thr_wake_at(g, g->hold_us);
+		return 0;
+	}
+	g->hold_us = 0;
+	n = thr_rate_allows(&g->deliveries, most, now);
+	if (n == 0)
+		thr_wake_at(g, thr_rate_when(&g->deliveries));
+	return n;
+}
+
+static void
+count(struct ga_group *g, unsigned n)
+{
+	g->in_flight += n;
+	if (g->deliveries.step_ns != 0)
+		thr_rate_take(&g->deliveries, n, ga_mono_us());
 }
 
 /* --- the pump --- */
@@ -109,8 +175,13 @@ room_for_one(struct ga_group *g)
 {
 	if (g->max != 0 && g->connections >= g->max)
 		return false;
+	if (g->dials.step_ns != 0 && thr_rate_allows(&g->dials, 1, ga_mono_us()) == 0) {
+		thr_wake_at(g, thr_rate_when(&g->dials));
+		return false;
+	}
 	if ((g->served || !thr_slots_wanted()) && thr_slot_take()) {
 		g->served = false;
+		thr_rate_take(&g->dials, 1, ga_mono_us());
 		return true;
 	}
 	thr_slot_wait(g);
@@ -129,15 +200,18 @@ shed(struct ga_group *g)
 static bool
 start_batch(struct ga_group *g)
 {
-	struct ga_batch batch = thr_lane_take(g, GA_BATCH_MAX, NULL, NULL);
+	unsigned most = allowed(g, GA_BATCH_MAX);
+	struct ga_batch batch = { NULL, 0 };
 
+	if (most > 0)
+		batch = thr_lane_take(g, most, NULL, NULL);
 	if (batch.n == 0)
 		return false;
 	if (!acquire(g, batch)) {
 		thr_lane_put_back(g, batch);
 		return false;
 	}
-	g->in_flight += batch.n;
+	count(g, batch.n);
 	if (thr_delivery->offer(g, batch))
 		return true;
 	if (room_for_one(g)) {
@@ -146,6 +220,7 @@ start_batch(struct ga_group *g)
 		return true;
 	}
 	g->in_flight -= batch.n;
+	thr_rate_give_back(&g->deliveries, batch.n);
 	run_release(g, batch.first->route, batch.n);
 	thr_lane_put_back(g, batch);
 	if (g->max != 0 && g->connections >= g->max)
@@ -153,22 +228,17 @@ start_batch(struct ga_group *g)
 	return false;
 }
 
-static bool
-held(const struct ga_group *g)
-{
-	return g->hold != NULL && ga_timer_armed(g->hold);
-}
-
 static void
 pump(struct ga_worker *w, struct ga_post *post)
 {
 	struct ga_group *g = GA_CONTAINER(post, struct ga_group, pump);
 
-	(void)w;
 	g->pumping = false;
+	if (g->waiting > 0 && g->snapshot < thr_loop(w)->snapshot)
+		renew_limit(g);
 	if (thr_delivery != NULL)
 		shed(g);
-	while (thr_delivery != NULL && g->waiting > 0 && !held(g) && start_batch(g))
+	while (thr_delivery != NULL && g->waiting > 0 && start_batch(g))
 		;
 	g->served = false;
 	thr_slots_pass_on();
@@ -266,8 +336,13 @@ next(struct ga_group *g, unsigned limit, ga_batch_fits_fn *fits, void *arg)
 {
 	struct ga_batch batch = { NULL, 0 };
 
-	if (held(g))
-		return batch;
+	if (g->waiting > 0) {
+		limit = allowed(g, limit > 0 ? limit : 1);
+		if (limit == 0 && thr_slots_wanted())
+			thr_slot_free_idle(thr_loop(g->home));
+		if (limit == 0)
+			return batch;
+	}
 	if (g->max == 0 || g->connections <= g->max)
 		batch = thr_lane_take(g, limit, fits, arg);
 	if (batch.n == 0) {
@@ -282,7 +357,7 @@ next(struct ga_group *g, unsigned limit, ga_batch_fits_fn *fits, void *arg)
 		thr_lane_put_back(g, batch);
 		return (struct ga_batch){ NULL, 0 };
 	}
-	g->in_flight += batch.n;
+	count(g, batch.n);
 	return batch;
 }
 
@@ -464,6 +539,15 @@ find_delivery(void)
 	pthread_mutex_unlock(&lock);
 }
 
+static void
+take_number(struct thr_loop *l)
+{
+	struct ga_snapshot *now = ga_snapshot_current();
+
+	l->snapshot = ga_snapshot_number(now);
+	ga_snapshot_unref(now);
+}
+
 static bool
 start(struct ga_inst *inst, struct ga_worker *w)
 {
@@ -474,6 +558,7 @@ start(struct ga_inst *inst, struct ga_worker *w)
 	for (unsigned i = 0; i < ga_worker_count(); i++)
 		l->out[i].last = &l->out[i].first;
 	l->flush.fn = flush_soon;
+	take_number(l);
 	thr_slots_start(l);
 	find_delivery();
 	return true;
@@ -501,6 +586,7 @@ static void
 reloaded(struct ga_inst *inst, struct ga_worker *w)
 {
 	(void)inst;
+	take_number(thr_loop(w));
 	for (struct ga_group *g = thr_loop(w)->groups; g != NULL; g = g->next)
 		if (g->waiting > 0)
 			thr_pump_soon(g);

@@ -1,5 +1,5 @@
 /*
- * throttle.h - groups, lanes and slots; for the files of this folder.
+ * throttle.h - groups, lanes, rates and slots; for the files of this folder.
  */
 #ifndef THROTTLE_H
 #define THROTTLE_H
@@ -9,10 +9,18 @@
 
 #include <greenarrow/service/delivery.h>
 
+#define THR_LIMIT_CONTEXTS "general,ip_address,relay_server,domain,rule,throttle_template"
+
 #define THROTTLE_DIRECTIVES(X)									\
 	X(int, max_concurrent_connections, "100", "min=0",					\
-	    "general,ip_address,relay_server,domain",					\
+	    THR_LIMIT_CONTEXTS,								\
 	    "Connections that may be open at once for one throttle group; 0: no limit")		\
+	X(rate, max_delivery_rate, "0", "", THR_LIMIT_CONTEXTS,					\
+	    "Recipients that one throttle group may try in a time, evenly; 0: no limit")	\
+	X(int, max_delivery_burst, "", "min=1", THR_LIMIT_CONTEXTS,				\
+	    "Recipients that may go at once after a time without; default: a second's worth")	\
+	X(rate, max_connection_rate, "0", "", THR_LIMIT_CONTEXTS,				\
+	    "New connections that one throttle group may open in a time; 0: no limit")		\
 	X(int, id, "", "min=1", "domain",						\
 	    "Number of this rule in the keys of throttle groups; default: assigned, and kept")	\
 	X(int, system_max_smtp_connections, "10000", "min=0", "general",			\
@@ -20,13 +28,26 @@
 
 GA_CONF_STRUCT(throttle_conf, THROTTLE_DIRECTIVES);
 
-/* Mail of one recipient domain from one sender domain, in the order it came. */
+struct thr_lane_key {
+	uint64_t group;			/* its address */
+	uint32_t domain, sender, send;	/* hashes */
+	uint32_t zero;
+};
+/* Mail of one recipient domain from one sender domain and of one SendID, in the order
+ * it came. */
 struct thr_lane {
-	UT_hash_handle hh;
-	uint64_t key;			/* hash of domain << 32 | sender_key */
+	UT_hash_handle hh;		/* in the loop's table */
+	struct thr_lane_key key;
 	struct thr_lane *next, *prev;	/* ring of lanes with tickets */
 	struct ga_ticket *first, **last;
 	unsigned n;
+};
+
+/* A limit on a rate, and how much of it is used: see rate.c. */
+struct thr_rate {
+	uint64_t step_ns;		/* between two of them; 0: no limit */
+	uint64_t slack_ns;		/* so much earlier than even they may come: (burst - 1) steps */
+	uint64_t due_ns;		/* when the next would be due, did they come evenly */
 };
 
 struct ga_group {
@@ -39,14 +60,16 @@ struct ga_group {
 	unsigned max;
 	uint64_t snapshot;		/* number of the one that max is from */
 	unsigned connections, waiting, in_flight;
-	struct thr_lane *lanes;		/* hash by key */
 	struct thr_lane *ring;		/* the lane whose turn it is */
 	struct ga_post pump, gone;
 	bool pumping, going;		/* those posts are under way */
 	bool wants_slot;		/* in the loop's list of those that wait for the system */
 	bool served;			/* it is this group's turn to take a slot */
-	struct ga_group *slot_next;
-	struct ga_timer *hold;		/* acquire said not now */
+	struct ga_group *slot_next, **slot_prev;
+	struct thr_rate deliveries, dials;	/* max_delivery_rate, max_connection_rate */
+	uint64_t hold_us;		/* acquire said not before; 0: it did not */
+	struct ga_timer *timer;		/* the one moment at which it is looked at again */
+	uint64_t wake_us;		/* that moment; 0: nothing waits for one */
 };
 
 /* Tickets for the groups of one other loop, on their way there together. */
@@ -61,6 +84,8 @@ struct thr_loop {
 	struct ga_post flush;
 	bool flushing;			/* that post is under way */
 	struct ga_group *groups;
+	struct thr_lane *lanes;		/* of all its groups; hash by key */
+	uint64_t snapshot;		/* number of the newest */
 	struct ga_group *waiters, **waiters_end;
 	_Atomic bool wants_slot;	/* some group here waits for a slot of the system */
 	_Atomic bool waking, closing;	/* those posts are under way */
@@ -81,6 +106,12 @@ struct ga_batch thr_lane_take(struct ga_group *, unsigned limit, ga_batch_fits_f
 void thr_lane_put_back(struct ga_group *, struct ga_batch);
 unsigned thr_lane_recall(struct ga_group *, const struct ga_worker *home,
     bool (*match)(const struct ga_ticket *, void *), void *arg);
+/* rate.c: rates.  All times are of ga_mono_us(). */
+void thr_rate_set(struct thr_rate *, double per_second, uint64_t burst, uint64_t now_us);
+unsigned thr_rate_allows(const struct thr_rate *, unsigned most, uint64_t now_us);
+void thr_rate_take(struct thr_rate *, unsigned n, uint64_t now_us);
+void thr_rate_give_back(struct thr_rate *, unsigned n);
+uint64_t thr_rate_when(const struct thr_rate *);	/* the next may go; in the past: now */
 /* slot.c: system_max_smtp_connections. */
 void thr_slots_limit(unsigned max);
 void thr_slots_start(struct thr_loop *);
@@ -94,5 +125,6 @@ void thr_slot_forget(struct ga_group *);
 unsigned thr_slots_used(void);
 /* throttle.c */
 void thr_pump_soon(struct ga_group *);
+void thr_wake_at(struct ga_group *, uint64_t us);	/* pumped then, or before */
 
 #endif

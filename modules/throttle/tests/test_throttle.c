@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,8 +192,8 @@ done(struct ga_worker *home, struct ga_ticket *t)
 	free(t);
 }
 
-static void
-put_from(struct ga_worker *home, struct ga_route *r, uint64_t seq, uint32_t sender)
+static struct ga_ticket *
+new_ticket(struct ga_worker *home, struct ga_route *r, uint64_t seq, uint32_t sender)
 {
 	struct ga_ticket *t = ga_xcalloc(1, sizeof *t);
 
@@ -201,7 +202,13 @@ put_from(struct ga_worker *home, struct ga_route *r, uint64_t seq, uint32_t send
 	t->seq = seq;
 	t->sender_key = sender;
 	t->done = done;
-	thr->enqueue(home, t);
+	return t;
+}
+
+static void
+put_from(struct ga_worker *home, struct ga_route *r, uint64_t seq, uint32_t sender)
+{
+	thr->enqueue(home, new_ticket(home, r, seq, sender));
 }
 
 static void
@@ -544,6 +551,297 @@ test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds(void **state)
 	down();
 }
 
+/* --- memory --- */
+
+#define GROUPS 100000
+#define TIMER_OCTETS 160		/* of one of the real loops, with what malloc adds */
+
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+static size_t
+allocated(void)
+{
+	struct mallinfo2 m = mallinfo2();
+
+	return __sanitizer_get_current_allocated_bytes != NULL ?
+	    __sanitizer_get_current_allocated_bytes() : m.uordblks + m.hblkhd;
+}
+
+static void
+test_a_group_whose_mail_waits_takes_a_kilobyte_at_most(void **state)
+{
+	struct ga_route **r = ga_xcalloc(GROUPS, sizeof(struct ga_route *));
+	struct ga_ticket **t = ga_xcalloc(GROUPS, sizeof(struct ga_ticket *));
+	static char keys[GROUPS][16];
+	size_t before, each;
+
+	(void)state;
+	up("general {\n  system_max_smtp_connections 1\n}\n", 1);
+	for (unsigned i = 0; i < GROUPS; i++) {
+		snprintf(keys[i], sizeof keys[i], "ip1pd%u", i);
+		r[i] = new_route(keys[i]);
+		t[i] = new_ticket(ga_worker_get(0), r[i], i + 1, 1);
+	}
+	before = allocated();
+	for (unsigned i = 0; i < GROUPS; i++)
+		thr->enqueue(ga_worker_get(0), t[i]);
+	bed_turns(2 * GROUPS / 256);
+	each = (allocated() - before) / GROUPS + TIMER_OCTETS;
+	print_message("%zu octets for each group\n", each);
+	assert_int_equal(groups(), GROUPS);
+	assert_int_equal(open_now, 1);
+	assert_true(each > TIMER_OCTETS + sizeof(struct ga_group));
+	assert_true(each <= 1024);
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(3 * GROUPS / 256);
+	assert_int_equal(recalled, GROUPS - 1);
+	for (unsigned i = 0; i < GROUPS; i++)
+		ga_route_unref(r[i]);
+	bed_turns(3 * GROUPS / 256);
+	free(r);
+	free(t);
+	down();
+}
+
+/* --- rates --- */
+
+#define EACH_MS 10000			/* the most that a test of rates looks at */
+
+/* Moves time on by ms; every batch ends in the turn in which it began, and the connection
+ * is kept.  at[i]: recipients in millisecond i. */
+static unsigned
+run_ms(unsigned ms, unsigned *at)
+{
+	unsigned all = successes;
+
+	for (unsigned i = 0; i < ms; i++) {
+		unsigned before = successes;
+
+		bed_advance(1);
+		for (unsigned n = nbatches, was = n + 1; n != was; n = nbatches) {
+			was = n;
+			end_all(true);
+			nbatches = nbatches > 1000 ? 0 : nbatches;
+		}
+		if (at != NULL)
+			at[i] = successes - before;
+	}
+	return successes - all;
+}
+
+static unsigned
+most_in_window(const unsigned *at, unsigned n, unsigned window)
+{
+	unsigned sum = 0, most = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		sum += at[i];
+		sum -= i >= window ? at[i - window] : 0;
+		most = sum > most ? sum : most;
+	}
+	return most;
+}
+
+static void
+backlog(struct ga_route *r, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		put(r, i / 10 + 1, i % 3);
+	bed_turns(10);
+}
+
+static void
+end_backlog(struct ga_route *r)
+{
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(10);
+	ga_route_unref(r);
+	bed_turns(10);
+	run_ms(5, NULL);
+	for (unsigned w = 0; w < ga_worker_count(); w++)
+		while (close_idle(NULL, ga_worker_get(w)))
+			;
+	bed_turns(10);
+	bed_advance(24 * 3600 * 1000);
+	bed_turns(10);
+	down();
+}
+
+static void
+test_one_rate_in_three_units_is_one_limit(void **state)
+{
+	static const char *const same[] = { "50/s", "3000/min", "180000/hr" };
+	char conf[128];
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		static unsigned at[EACH_MS];
+		struct ga_route *r;
+
+		snprintf(conf, sizeof conf, "general {\n  max_delivery_rate %s\n}\n", same[i]);
+		up(conf, 1);
+		r = new_route("ip1pd1");
+		backlog(r, 3000);
+		assert_in_range(run_ms(EACH_MS, at), 485, 501);
+		assert_in_range(most_in_window(at, EACH_MS, 1000), 50, 51);	/* smooth */
+		assert_in_range(most_in_window(at, EACH_MS, 100), 5, 6);
+		end_backlog(r);
+	}
+}
+
+static void
+test_a_rate_of_many_a_millisecond_is_exact(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_delivery_rate 17000/s\n}\n", 1);
+	r = new_route("ip1pd1");
+	backlog(r, 20000);
+	assert_in_range(run_ms(1000, NULL), 16980, 17001);
+	end_backlog(r);
+}
+
+static void
+test_a_slow_rate_wakes_nobody_in_between(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_delivery_rate 6/min\n}\n", 1);
+	r = new_route("ip1pd1");
+	backlog(r, 100);
+	end_all(true);
+	assert_int_equal(successes, 1);
+	assert_true(r->group->wake_us > ga_mono_us() + 9000000);
+	bed_advance(9998);
+	end_all(true);
+	assert_int_equal(successes, 1);
+	bed_advance(4);
+	end_all(true);
+	assert_int_equal(successes, 2);
+	end_backlog(r);
+}
+
+static void
+test_a_burst_is_saved_up_and_spent_once(void **state)
+{
+	static unsigned at[EACH_MS];
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_delivery_rate 10/s\n  max_delivery_burst 25\n}\n", 1);
+	r = new_route("ip1pd1");
+	backlog(r, 1);
+	run_ms(10, NULL);
+	bed_advance(60000);
+	backlog(r, 500);
+	end_all(true);				/* batches of one message, ten at most */
+	run_ms(5000, at);
+	assert_in_range(successes, 1 + 25 + 49, 1 + 25 + 51);
+	assert_true(most_in_window(at, 5000, 1000) <= 10 + 25);
+	end_backlog(r);
+}
+
+static void
+test_a_new_group_has_one_delivery_and_no_burst(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_delivery_rate 100/s\n}\n", 1);
+	r = new_route("ip1pd1");
+	backlog(r, 500);
+	end_all(true);
+	end_all(true);
+	assert_int_equal(successes, 1);
+	end_backlog(r);
+}
+
+static void
+test_a_group_made_again_has_no_new_allowance(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_delivery_rate 1/hr\n}\n", 1);
+	for (unsigned i = 0; i < 5; i++) {
+		r = new_route("ip1pd1");
+		put(r, i + 1, 1);
+		bed_turns(10);
+		end_all(false);
+		thr->recall(ga_worker_get(0), NULL, NULL);
+		bed_turns(10);
+		ga_route_unref(r);
+		bed_turns(10);
+	}
+	assert_int_equal(successes, 1);
+	assert_int_equal(groups(), 1);		/* kept, for what it has used */
+	bed_advance(3600 * 1000 + 1);
+	bed_turns(10);
+	assert_int_equal(groups(), 0);
+	down();
+}
+
+static void
+test_a_raised_rate_acts_on_what_waits(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_delivery_rate 1/hr\n}\n", 1);
+	r = new_route("ip1pd1");
+	backlog(r, 1000);
+	end_all(true);
+	assert_int_equal(run_ms(1000, NULL), 0);
+	bed_reload("general {\n  max_delivery_rate 100/s\n}\n");
+	bed_turns(10);
+	assert_in_range(run_ms(2000, NULL), 195, 201);
+	bed_reload("general {\n  max_delivery_rate 10/s\n}\n");
+	bed_turns(10);
+	assert_in_range(run_ms(2000, NULL), 19, 31);
+	end_backlog(r);
+}
+
+static void
+test_connections_are_opened_at_their_rate(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_connection_rate 2/s\n}\n", 1);
+	r = new_route("ip1pd1");
+	backlog(r, 1000);
+	assert_int_equal(opened, 1);
+	for (unsigned i = 0; i < 1000; i++) {
+		bed_advance(10);
+		end_all(false);			/* each is closed after its batch */
+	}
+	assert_in_range(opened, 20, 22);
+	end_backlog(r);
+}
+
+static void
+test_a_send_takes_turns_with_another_of_the_same_sender(void **state)
+{
+	struct ga_route *r;
+	struct ga_ticket *t;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 1\n}\n", 1);
+	r = new_route("ip1pd1");
+	for (unsigned i = 0; i < 100; i++)
+		put(r, i + 1, 1);
+	t = new_ticket(ga_worker_get(0), r, 5000, 1);
+	t->send_key = 7;
+	thr->enqueue(ga_worker_get(0), t);
+	bed_turns(10);
+	end_all(true);
+	end_all(true);
+	assert_true(batches[1].seq == 5000 || batches[2].seq == 5000);
+	end_backlog(r);
+}
+
 int
 main(void)
 {
@@ -557,6 +855,16 @@ main(void)
 		cmocka_unit_test(test_a_recall_overtakes_no_ticket_that_is_on_its_way),
 		cmocka_unit_test(test_next_closed_and_ended_keep_the_counts),
 		cmocka_unit_test(test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds),
+		cmocka_unit_test(test_a_group_whose_mail_waits_takes_a_kilobyte_at_most),
+		cmocka_unit_test(test_one_rate_in_three_units_is_one_limit),
+		cmocka_unit_test(test_a_rate_of_many_a_millisecond_is_exact),
+		cmocka_unit_test(test_a_slow_rate_wakes_nobody_in_between),
+		cmocka_unit_test(test_a_burst_is_saved_up_and_spent_once),
+		cmocka_unit_test(test_a_new_group_has_one_delivery_and_no_burst),
+		cmocka_unit_test(test_a_group_made_again_has_no_new_allowance),
+		cmocka_unit_test(test_a_raised_rate_acts_on_what_waits),
+		cmocka_unit_test(test_connections_are_opened_at_their_rate),
+		cmocka_unit_test(test_a_send_takes_turns_with_another_of_the_same_sender),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
