@@ -40,6 +40,7 @@ int cli_report(int argc, char **argv, const char *name, const char *synopsis, co
     void (*print)(struct json_object *));
 
 int cli_close_connection(int argc, char **argv);
+int cli_explain(int argc, char **argv);
 int cli_remote_connections(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_waits(int argc, char **argv);

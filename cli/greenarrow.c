@@ -19,6 +19,7 @@
 
 static const struct cli_command commands[] = {
 	{ "close_connection", "end one connection for delivering mail", cli_close_connection },
+	{ "explain", "why mail moves or does not", cli_explain },
 	{ "remote_connections", "all open connections for delivering mail", cli_remote_connections },
 	{ "status", "one screen: what the daemon is doing", cli_status },
 	{ "waits", "hooks that a module has not answered yet", cli_waits },

@@ -15,6 +15,7 @@
  *	attempt.c	what modules are asked and told of an attempt that ends
  *	saved.c		connections that wait for another transaction
  *	connections.c	`connections` of the control socket
+ *	explain.c	who uses the connections of a group
  *	walk.c		commands that go from loop to loop
  *	close.c		`close_connection` of the control socket
  *	report.c	names of states, status
@@ -472,6 +473,10 @@ void smtpc_walks_stop(void);
 /* --- connections.c --- */
 void smtpc_connections_init(struct ga_inst *);
 void smtpc_cursors_pass(struct smtpc_loop *, const struct smtpc_conn *);
+
+/* --- explain.c --- */
+void smtpc_explain(struct ga_group_question *);
+void smtpc_explain_stop(void);
 
 /* --- close.c --- */
 void smtpc_close_init(struct ga_inst *);

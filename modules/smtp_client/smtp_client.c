@@ -42,6 +42,7 @@ static const struct ga_delivery delivery = {
 	.open = delivery_open,
 	.close_idle = smtpc_close_idle,
 	.stats = smtpc_stats,
+	.explain = smtpc_explain,
 };
 
 /* --- life --- */
@@ -195,6 +196,7 @@ static void
 client_fini(struct ga_inst *inst)
 {
 	smtpc_walks_stop();
+	smtpc_explain_stop();
 	for (unsigned i = 0; i < ga_worker_count(); i++) {
 		struct smtpc_loop *l = ga_worker_state(inst, ga_worker_get(i));
 

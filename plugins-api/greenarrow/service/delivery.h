@@ -103,7 +103,7 @@ struct ga_delivery_stats;
 struct ga_group_question {
 	struct ga_post post;		/* private to the service while it has the question */
 	struct ga_worker *asker;
-	struct ga_route *route;		/* the asker's reference: its group, its settings */
+	struct ga_route *route;		/* the asker's reference: its group_key and settings */
 	struct json_object *facts;	/* the asker's reference; see explain.h */
 	void (*cb)(struct ga_worker *asker, struct ga_group_question *);
 	void *arg;
@@ -170,8 +170,8 @@ struct ga_delivery {
 	bool (*close_idle)(struct ga_group *, struct ga_worker *);
 	/* Counts, any thread. */
 	void (*stats)(struct ga_delivery_stats *);
-	/* From here on: version 2.  Who uses the group's connections, and for what.  Any
-	 * loop; the question of a route that has no group is answered without a fact. */
+	/* From here on: version 2.  Who uses the group's connections, and for what; the group
+	 * is known by the route's group_key.  Any loop. */
 	void (*explain)(struct ga_group_question *);
 };
 struct ga_delivery_stats {
