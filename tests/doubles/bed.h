@@ -39,5 +39,6 @@ void bed_on(struct ga_worker *, void (*fn)(struct ga_worker *, void *), void *ar
 /* bed_time.c: the clocks of a program linked with BED_TIME. */
 void bed_advance(uint64_t ms);			/* timers that come due fire, in order */
 void bed_wall_step(int64_t ms);			/* the system's clock is set */
+uint64_t bed_fired(void);			/* timers that have fired since the program began */
 
 #endif

@@ -30,19 +30,87 @@ __wrap_clock_gettime(clockid_t id, struct timespec *ts)
 	return 0;
 }
 
-/* --- timers --- */
+/* --- timers: a heap of those that are armed, the first on top; of one time, the one armed first --- */
 
 struct ga_timer {
-	struct ga_timer *next;
 	struct ga_inst *inst;
 	struct ga_worker *worker;
 	ga_timer_fn *fn;
 	void *arg;
-	bool armed;
-	uint64_t due_ms, repeat_ms;
+	uint64_t due_ms, repeat_ms, order;
+	size_t at;				/* place in the heap + 1; 0: not armed */
 	struct loop_item item;
 };
-static struct ga_timer *timers;
+static struct ga_timer **heap;
+static size_t nheap, heap_room;
+static uint64_t armed_total, fired_total;
+
+static bool
+before(const struct ga_timer *a, const struct ga_timer *b)
+{
+	return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->order < b->order;
+}
+
+static void
+place(struct ga_timer *t, size_t i)
+{
+	heap[i] = t;
+	t->at = i + 1;
+}
+
+static void
+sift_up(struct ga_timer *t, size_t i)
+{
+	for (; i > 0 && before(t, heap[(i - 1) / 2]); i = (i - 1) / 2)
+		place(heap[(i - 1) / 2], i);
+	place(t, i);
+}
+
+static void
+sift_down(struct ga_timer *t, size_t i)
+{
+	for (size_t child; (child = 2 * i + 1) < nheap; i = child) {
+		if (child + 1 < nheap && before(heap[child + 1], heap[child]))
+			child++;
+		if (!before(heap[child], t))
+			break;
+		place(heap[child], i);
+	}
+	place(t, i);
+}
+
+static void
+disarm(struct ga_timer *t)
+{
+	size_t i = t->at - 1;
+	struct ga_timer *last;
+
+	if (t->at == 0)
+		return;
+	t->at = 0;
+	last = heap[--nheap];
+	if (last == t)
+		return;
+	if (i > 0 && before(last, heap[(i - 1) / 2]))
+		sift_up(last, i);
+	else
+		sift_down(last, i);
+}
+
+static void
+arm(struct ga_timer *t, uint64_t due_ms)
+{
+	disarm(t);
+	t->due_ms = due_ms;
+	t->order = armed_total++;
+	if (nheap == heap_room) {
+		heap_room = heap_room > 0 ? 2 * heap_room : 64;
+		heap = realloc(heap, heap_room * sizeof *heap);
+		if (heap == NULL)
+			abort();
+	}
+	sift_up(t, nheap++);
+}
 
 struct ga_timer *__wrap_ga_timer_new(struct ga_inst *, struct ga_worker *, ga_timer_fn *, void *);
 void __wrap_ga_timer_arm(struct ga_timer *, uint64_t, uint64_t);
@@ -65,8 +133,6 @@ __wrap_ga_timer_new(struct ga_inst *inst, struct ga_worker *w, ga_timer_fn *fn, 
 	t->worker = w;
 	t->fn = fn;
 	t->arg = arg;
-	t->next = timers;
-	timers = t;
 	gac_loop_item_add(w, &t->item, inst, free_item);
 	return t;
 }
@@ -74,21 +140,20 @@ __wrap_ga_timer_new(struct ga_inst *inst, struct ga_worker *w, ga_timer_fn *fn, 
 void
 __wrap_ga_timer_arm(struct ga_timer *t, uint64_t after_ms, uint64_t repeat_ms)
 {
-	t->armed = true;
-	t->due_ms = now_ms + after_ms;
 	t->repeat_ms = repeat_ms;
+	arm(t, now_ms + after_ms);
 }
 
 void
 __wrap_ga_timer_stop(struct ga_timer *t)
 {
-	t->armed = false;
+	disarm(t);
 }
 
 bool
 __wrap_ga_timer_armed(const struct ga_timer *t)
 {
-	return t->armed;
+	return t->at != 0;
 }
 
 void
@@ -96,27 +161,17 @@ __wrap_ga_timer_free(struct ga_timer *t)
 {
 	if (t == NULL)
 		return;
-	for (struct ga_timer **at = &timers; *at != NULL; at = &(*at)->next)
-		if (*at == t) {
-			*at = t->next;
-			break;
-		}
+	disarm(t);
+	if (nheap == 0) {
+		free(heap);
+		heap = NULL;
+		heap_room = 0;
+	}
 	gac_loop_item_del(&t->item);
 	free(t);
 }
 
 /* --- moving --- */
-
-static struct ga_timer *
-first_due(uint64_t until)
-{
-	struct ga_timer *first = NULL;
-
-	for (struct ga_timer *t = timers; t != NULL; t = t->next)
-		if (t->armed && t->due_ms <= until && (first == NULL || t->due_ms < first->due_ms))
-			first = t;
-	return first;
-}
 
 static void
 set_now(uint64_t ms)
@@ -153,15 +208,24 @@ bed_advance(uint64_t ms)
 	uint64_t until = now_ms + ms;
 	struct ga_timer *t;
 
-	while ((t = first_due(until)) != NULL) {
+	while (nheap > 0 && heap[0]->due_ms <= until) {
+		t = heap[0];
 		set_now(t->due_ms > now_ms ? t->due_ms : now_ms);
-		t->armed = t->repeat_ms > 0;
-		t->due_ms += t->repeat_ms;
+		disarm(t);
+		if (t->repeat_ms > 0)
+			arm(t, t->due_ms + t->repeat_ms);
+		fired_total++;
 		t->fn(t->inst, t->worker, t->arg);
 		settle();
 	}
 	set_now(until);
 	settle();
+}
+
+uint64_t
+bed_fired(void)
+{
+	return fired_total;
 }
 
 void
