@@ -17,6 +17,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ga_group *table;
 static unsigned per_loop[256];
+static bool ended;		/* all loops have: nothing is posted any more */
 
 static struct ga_worker *
 least_loaded(void)
@@ -126,12 +127,44 @@ look_soon(struct ga_group *g)
 	ga_loop_post(g->home, &g->gone);
 }
 
+/* No loop runs any more, and its timers are gone. */
+static void
+bury(struct ga_group *g)
+{
+	HASH_DEL(table, g);
+	free(g->key);
+	free(g);
+}
+
 void
 thr_group_unref(struct ga_group *g)
 {
 	pthread_mutex_lock(&lock);
-	if (--g->refs == 0)
+	if (--g->refs == 0 && ended)
+		bury(g);
+	else if (g->refs == 0)
 		look_soon(g);
+	pthread_mutex_unlock(&lock);
+}
+
+void
+thr_groups_begin(void)
+{
+	ended = false;
+	memset(per_loop, 0, sizeof per_loop);
+}
+
+/* Groups that routes still hold go with these. */
+void
+thr_groups_end(void)
+{
+	struct ga_group *g, *tmp;
+
+	pthread_mutex_lock(&lock);
+	ended = true;
+	HASH_ITER(hh, table, g, tmp)
+		if (g->refs == 0)
+			bury(g);
 	pthread_mutex_unlock(&lock);
 }
 

@@ -519,6 +519,7 @@ static bool
 init(struct ga_inst *inst, const void *conf)
 {
 	thr_inst = inst;
+	thr_groups_begin();
 	take_system_limit(conf);
 	ga_service_provide(inst, GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION, &service);
 	ga_status_register(inst, add_status);
@@ -573,6 +574,13 @@ stop(struct ga_inst *inst, struct ga_worker *w)
 	l->out = NULL;
 }
 
+static void
+fini(struct ga_inst *inst)
+{
+	(void)inst;
+	thr_groups_end();
+}
+
 static bool
 reload(struct ga_inst *inst, const void *conf)
 {
@@ -600,5 +608,6 @@ GA_MODULE(throttle, "1.0.0", "", GA_NO_HOOKS, THROTTLE_DIRECTIVES,
 	.init = init,
 	.start = start,
 	.stop = stop,
+	.fini = fini,
 	.reload = reload,
 	.reloaded = reloaded);

@@ -100,6 +100,8 @@ struct thr_loop *thr_loop(struct ga_worker *);
 struct ga_group *thr_group_of(struct ga_route *);	/* with a reference */
 void thr_group_unref(struct ga_group *);
 void thr_group_quiet(struct ga_group *);
+void thr_groups_begin(void);		/* no loop runs yet; any more */
+void thr_groups_end(void);
 /* lane.c: on the group's loop. */
 void thr_lane_put(struct ga_group *, struct ga_ticket *);
 struct ga_batch thr_lane_take(struct ga_group *, unsigned limit, ga_batch_fits_fn *, void *arg);
