@@ -75,9 +75,9 @@ struct answers {
 	uint64_t ok, later, never;
 };
 
-/* `hidden.example` takes 5 a second and tells nobody; `rated.example` is told to get 120 a
- * minute: the bucket is what the throttle must never exceed. */
-static struct bucket hidden, rated;
+/* `hidden.example` takes 5 a second and tells nobody.  `rated0.example` is to get 120 a minute of
+ * each VirtualMTA: a second's worth at once, and one that a slower connection held up. */
+static struct bucket hidden, rated[4];
 static struct answers from_hidden;
 static uint64_t attempts_all, submitted;	/* envelopes */
 
@@ -91,8 +91,8 @@ static enum ga_result
 judged(const struct ga_ticket *t, uint64_t now)
 {
 	attempts_all++;
-	if (rated.burst > 0 && named(t, "rated"))
-		assert_true(fits(&rated, now));
+	if (named(t, "rated"))
+		assert_true(fits(&rated[t->route->mta_id], now));
 	if (named(t, "hidden"))
 		return fits(&hidden, now) ? GA_RESULT_SUCCESS : GA_RESULT_DEFERRAL;
 	if (named(t, "grey"))
@@ -367,6 +367,7 @@ static const char conf[] =
     "ip_address * {\n"
     "  max_concurrent_connections 10\n"
     "  domain * {\n    smtp_route 192.0.2.1\n  }\n"
+    "  domain rated0.example {\n    max_delivery_rate 120/min\n  }\n"
     "}\n";
 
 static int
@@ -375,6 +376,9 @@ up(void **state)
 	seed = 20261126;
 	attempts_all = submitted = nconns_most = 0;
 	from_hidden = (struct answers){ 0, 0, 0 };
+	hidden = (struct bucket){ .per_ms = 0.005, .burst = 5 };
+	for (unsigned i = 0; i < 4; i++)
+		rated[i] = (struct bucket){ .per_ms = 0.002, .burst = 3 };
 	bed_up(&(struct bed){ .conf = *state != NULL ? *state : conf, .modules = modules, .workers = 2 });
 	throttle = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
 	bed_turns(5);
@@ -421,10 +425,55 @@ test_ten_days(void **state)
 	assert_true(s.toolong_total > 0 && s.failure_total > 0 && s.deferral_total > s.toolong_total);
 }
 
+/* --- a day behind a slow rate --- */
+
+static const char slow_rate[] =
+    "general {\n  default_virtual_mta pool\n}\n"
+    "ip_address ip-1 {\n  mta_id 1\n}\n"
+    "routing_rule pool {\n  mta_id 3\n  deliver_through ip-1\n}\n"
+    "ip_address * {\n"
+    "  queue_lifetime 30d\n"
+    "  max_delivery_rate 1/hr\n"
+    "  domain * {\n    smtp_route 192.0.2.1\n  }\n"
+    "}\n";
+
+static uint64_t
+fired_in(uint64_t ms)
+{
+	uint64_t before_ = bed_fired();
+
+	bed_advance(ms);
+	return bed_fired() - before_;
+}
+
+/* A thousand groups, each with 30 mails and leave for one an hour: what fires in a day above what
+ * an idle daemon has is a few timers a delivery, and nothing for waiting. */
+static void
+test_who_waits_wakes_nobody(void **state)
+{
+	uint64_t idle = fired_in(DAY), busy;
+	char domain[64];
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(domain, sizeof domain, "good%u.example", i);
+		for (unsigned k = 0; k < 10; k++)
+			submit(k, domain, 3);
+	}
+	bed_advance(MINUTE);
+	busy = fired_in(DAY);
+	print_message("%llu timers in an idle day, %llu in one with %llu deliveries\n", (unsigned long long)idle,
+	    (unsigned long long)busy, (unsigned long long)stats().success_total);
+	assert_in_range(stats().success_total, 24000, 26000);
+	assert_true(busy < idle + 5 * stats().success_total);
+	bed_advance(DAY);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_prestate_setup_teardown(test_who_waits_wakes_nobody, up, down, (void *)(uintptr_t)slow_rate),
 		cmocka_unit_test_setup_teardown(test_ten_days, up, down),
 	};
 
