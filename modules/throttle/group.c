@@ -18,6 +18,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ga_group *table;
 static unsigned per_loop[256];
 static bool ended;		/* all loops have: nothing is posted any more */
+static uint32_t numbers;		/* given so far */
 
 static struct ga_worker *
 least_loaded(void)
@@ -40,6 +41,7 @@ new_group(struct ga_str key)
 	memcpy(g->key, key.p, key.n);
 	g->key[key.n] = '\0';
 	g->home = least_loaded();
+	g->number = ++numbers;
 	HASH_ADD_KEYPTR(hh, table, g->key, key.n, g);
 	return g;
 }
@@ -60,6 +62,19 @@ thr_group_of(struct ga_route *route)
 		g->refs++;
 		__atomic_store_n(&route->group, g, __ATOMIC_RELEASE);
 	}
+	pthread_mutex_unlock(&lock);
+	return g;
+}
+
+struct ga_group *
+thr_group_find(struct ga_str key, struct ga_worker **home)
+{
+	struct ga_group *g;
+
+	pthread_mutex_lock(&lock);
+	HASH_FIND(hh, table, key.p, key.n, g);
+	if (g != NULL)
+		*home = g->home;
 	pthread_mutex_unlock(&lock);
 	return g;
 }
@@ -151,6 +166,7 @@ void
 thr_groups_begin(void)
 {
 	ended = false;
+	numbers = 0;
 	memset(per_loop, 0, sizeof per_loop);
 }
 

@@ -178,3 +178,30 @@ thr_lane_recall(struct ga_group *g, const struct ga_worker *home,
 	}
 	return n;
 }
+
+static int
+by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+unsigned
+thr_lane_senders(const struct ga_group *g, unsigned most, bool *all)
+{
+	uint32_t *keys = ga_xcalloc(most, sizeof *keys);
+	const struct thr_lane *lane = g->ring;
+	unsigned n = 0, senders = 0;
+
+	while (lane != NULL && n < most) {
+		keys[n++] = lane->key.sender;
+		lane = lane->next != g->ring ? lane->next : NULL;
+	}
+	*all = lane == NULL;
+	qsort(keys, n, sizeof *keys, by_value);
+	for (unsigned i = 0; i < n; i++)
+		senders += i == 0 || keys[i] != keys[i - 1];
+	free(keys);
+	return senders;
+}

@@ -12,6 +12,7 @@
  * by 0.3 %.
  */
 #include <math.h>
+#include <stdio.h>
 
 #include "throttle.h"
 
@@ -87,4 +88,33 @@ uint64_t
 thr_rate_when(const struct thr_rate *r)
 {
 	return r->step_ns == 0 || r->due_ns <= r->slack_ns ? 0 : (r->due_ns - r->slack_ns + 999) / 1000;
+}
+
+/* Set from that rate, as thr_rate_set() rounds it. */
+bool
+thr_rate_is(const struct thr_rate *r, double per_second)
+{
+	struct thr_rate other = { 0, 0, 0 };
+
+	thr_rate_set(&other, per_second, 1, 0);
+	return other.step_ns == r->step_ns;
+}
+
+const char *
+thr_rate_text(const struct thr_rate *r, char to[THR_RATE_TEXT])
+{
+	static const struct { double s; const char *name; } units[] = {
+		{ 1, "s" }, { 60, "min" }, { 3600, "hr" }
+	};
+	double each = (double)r->step_ns / NS_PER_S;
+	unsigned i = 0;
+
+	if (r->step_ns == 0) {
+		snprintf(to, THR_RATE_TEXT, "0");
+		return to;
+	}
+	while (i < 2 && units[i].s / each < 1)
+		i++;
+	snprintf(to, THR_RATE_TEXT, "%.6g/%s", units[i].s / each, units[i].name);
+	return to;
 }

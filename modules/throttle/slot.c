@@ -27,6 +27,24 @@ thr_slots_used(void)
 	return atomic_load(&used);
 }
 
+unsigned
+thr_slots_max(void)
+{
+	return atomic_load(&limit);
+}
+
+unsigned
+thr_slot_place(const struct ga_group *g)
+{
+	unsigned n = 1;
+
+	if (!g->wants_slot)
+		return 0;
+	for (const struct ga_group *before = thr_loop(g->home)->waiters; before != g; n++)
+		before = before->slot_next;
+	return n;
+}
+
 bool
 thr_slot_take(void)
 {

@@ -492,7 +492,7 @@ limit(const struct ga_settings *settings)
 
 static const struct ga_throttle service = {
 	sizeof service, GA_THROTTLE_VERSION, enqueue, recall, next, closed, ended,
-	thr_group_unref, max_connections, key_of, each_group, limit, NULL, NULL
+	thr_group_unref, max_connections, key_of, each_group, limit, NULL, thr_explain
 };
 
 /* --- the module --- */

@@ -53,6 +53,7 @@ struct thr_rate {
 struct ga_group {
 	UT_hash_handle hh;		/* in the table of all groups, under its lock */
 	unsigned refs;			/* under the same lock: routes and travelling tickets */
+	uint32_t number;		/* from 1, never given again: "t17" */
 	char *key;
 	struct ga_worker *home;
 	/* the rest belongs to the home loop */
@@ -99,6 +100,8 @@ struct thr_loop *thr_loop(struct ga_worker *);
 /* group.c: the table of groups.  Any loop. */
 struct ga_group *thr_group_of(struct ga_route *);	/* with a reference */
 void thr_group_unref(struct ga_group *);
+/* The one of that key, or NULL; may be looked at within a turn of its home loop only. */
+struct ga_group *thr_group_find(struct ga_str key, struct ga_worker **home);
 void thr_group_quiet(struct ga_group *);
 void thr_groups_begin(void);		/* no loop runs yet; any more */
 void thr_groups_end(void);
@@ -108,12 +111,17 @@ struct ga_batch thr_lane_take(struct ga_group *, unsigned limit, ga_batch_fits_f
 void thr_lane_put_back(struct ga_group *, struct ga_batch);
 unsigned thr_lane_recall(struct ga_group *, const struct ga_worker *home,
     bool (*match)(const struct ga_ticket *, void *), void *arg);
+/* Sender domains of what waits; of the first most lanes when there are more (all: false). */
+unsigned thr_lane_senders(const struct ga_group *, unsigned most, bool *all);
 /* rate.c: rates.  All times are of ga_mono_us(). */
 void thr_rate_set(struct thr_rate *, double per_second, uint64_t burst, uint64_t now_us);
 unsigned thr_rate_allows(const struct thr_rate *, unsigned most, uint64_t now_us);
 void thr_rate_take(struct thr_rate *, unsigned n, uint64_t now_us);
 void thr_rate_give_back(struct thr_rate *, unsigned n);
 uint64_t thr_rate_when(const struct thr_rate *);	/* the next may go; in the past: now */
+#define THR_RATE_TEXT 24
+const char *thr_rate_text(const struct thr_rate *, char to[THR_RATE_TEXT]);	/* "2.5/min" */
+bool thr_rate_is(const struct thr_rate *, double per_second);
 /* slot.c: system_max_smtp_connections. */
 void thr_slots_limit(unsigned max);
 void thr_slots_start(struct thr_loop *);
@@ -125,6 +133,11 @@ void thr_slots_pass_on(void);		/* one is free that who was woken did not need */
 void thr_slot_free_idle(struct thr_loop *);
 void thr_slot_forget(struct ga_group *);
 unsigned thr_slots_used(void);
+unsigned thr_slots_max(void);		/* 0: no limit */
+unsigned thr_slot_place(const struct ga_group *);	/* in the line of its loop, from 1; 0: not in it */
+/* explain.c */
+void thr_explain(struct ga_group_question *);
+const char *thr_duration(uint64_t ms, char *to, size_t room);	/* "29m 12s" */
 /* throttle.c */
 void thr_pump_soon(struct ga_group *);
 void thr_wake_at(struct ga_group *, uint64_t us);	/* pumped then, or before */

@@ -1,0 +1,435 @@
+/*
+ * test_report.c - what the throttle says of its groups: explain, and the command throttles.
+ *
+ * Delivery here keeps what it is given: a connection lasts until the test closes it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../throttle.h"
+#include "bed.h"
+
+#include <greenarrow/ga_hook.h>
+
+/* --- a module that holds all mail for a while --- */
+
+static uint64_t hold_ms;
+
+static enum ga_verdict
+on_acquire(struct ga_call *call, const struct ga_ev_throttle *ev)
+{
+	(void)ev;
+	ga_retry_after(call, hold_ms);
+	return hold_ms != 0 ? GA_HOLD : GA_PASS;
+}
+
+#define HOLD_HOOKS(X) X(acquire, on_acquire)
+GA_MODULE(hold, "1.0.0", "", HOLD_HOOKS, GA_NO_DIRECTIVES, .summary = "Holds mail, for a test");
+
+extern const struct ga_module throttle_LTX_ga_module;
+static const struct ga_module *const modules[] = { &throttle_LTX_ga_module, &hold_LTX_ga_module, NULL };
+
+/* --- delivery --- */
+
+#define CONNS_MAX 16
+
+static const struct ga_throttle *thr;
+static struct { struct ga_group *group; struct ga_batch batch; } conns[CONNS_MAX];
+
+static bool
+offer(struct ga_group *g, struct ga_batch batch)
+{
+	(void)g;
+	(void)batch;
+	return false;
+}
+
+static void
+open_one(struct ga_group *g, struct ga_worker *w, struct ga_batch batch)
+{
+	unsigned i = 0;
+
+	(void)w;
+	while (conns[i].group != NULL)
+		assert_true(++i < CONNS_MAX);
+	conns[i].group = g;
+	conns[i].batch = batch;
+}
+
+static bool
+close_idle(struct ga_group *g, struct ga_worker *w)
+{
+	(void)g;
+	(void)w;
+	return false;
+}
+
+static const struct ga_delivery delivery = { .size = sizeof delivery, .version = GA_DELIVERY_VERSION,
+	.offer = offer, .open = open_one, .close_idle = close_idle };
+
+static void
+close_all(void)
+{
+	for (unsigned i = 0; i < CONNS_MAX; i++) {
+		struct ga_group *g = conns[i].group;
+		struct ga_ticket *t = conns[i].batch.first, *next;
+
+		if (g == NULL)
+			continue;
+		conns[i].group = NULL;
+		thr->ended(g, t, conns[i].batch.n);
+		for (; t != NULL; t = next) {
+			next = t->next;
+			ga_ticket_end(t);
+		}
+		thr->closed(g);
+	}
+	bed_turns(10);
+}
+
+/* --- routes and tickets --- */
+
+static void
+free_route(struct ga_route *r)
+{
+	if (r->group != NULL)
+		thr->group_unref(r->group);
+	ga_snapshot_unref(r->snapshot);
+	free(r);
+}
+
+/* domain: also says which rule it is of. */
+static struct ga_route *
+new_route(const char *key, const char *domain)
+{
+	struct ga_route *r = ga_xcalloc(1, sizeof *r);
+
+	r->refs = 1;
+	r->free_ = free_route;
+	r->snapshot = ga_snapshot_current();
+	r->virtual_mta = ga_str_c("ip-2");
+	r->mta_id = 2;
+	r->domain = ga_str_c(domain);
+	r->settings = ga_snapshot_resolve(r->snapshot, r->virtual_mta, r->domain, NULL, 0);
+	r->group_key = ga_str_c(key);
+	return r;
+}
+
+static void
+done(struct ga_worker *home, struct ga_ticket *t)
+{
+	(void)home;
+	ga_route_unref(t->route);
+	free(t);
+}
+
+/* Each is a message of its own, of a sender domain of its own. */
+static void
+put(struct ga_route *r, unsigned n, uint32_t flags)
+{
+	static uint64_t seq;
+
+	while (n-- > 0) {
+		struct ga_ticket *t = ga_xcalloc(1, sizeof *t);
+
+		t->home = ga_worker_get(0);
+		t->route = ga_route_ref(r);
+		t->seq = ++seq;
+		t->sender_key = n + 1;
+		t->flags = flags;
+		t->done = done;
+		thr->enqueue(t->home, t);
+	}
+	bed_turns(10);
+}
+
+/* --- the question --- */
+
+static void
+explained(struct ga_worker *w, struct ga_group_question *q)
+{
+	assert_ptr_equal(w, q->asker);
+	*(bool *)q->arg = true;
+}
+
+/* The facts; the caller's reference. */
+static struct json_object *
+explain(struct ga_route *r)
+{
+	bool over = false;
+	struct ga_group_question q = { .asker = ga_worker_main(), .route = r,
+		.facts = json_object_new_array(), .cb = explained, .arg = &over };
+
+	thr->explain(&q);
+	assert_false(over);			/* never within the call */
+	bed_turns(5);
+	assert_true(over);
+	return q.facts;
+}
+
+static struct json_object *
+member(struct json_object *o, const char *key)
+{
+	struct json_object *m = NULL;
+
+	json_object_object_get_ex(o, key, &m);
+	return m;
+}
+
+static struct json_object *
+fact_of(struct json_object *facts, const char *what)
+{
+	for (size_t i = 0; i < json_object_array_length(facts); i++) {
+		struct json_object *fact = json_object_array_get_idx(facts, i);
+
+		if (strcmp(json_object_get_string(member(fact, "fact")), what) == 0)
+			return fact;
+	}
+	return NULL;
+}
+
+static void
+assert_fact(struct ga_route *r, const char *what, bool holds, const char *text, bool until)
+{
+	struct json_object *facts = explain(r), *fact = fact_of(facts, what);
+
+	assert_non_null(fact);
+	assert_string_equal(json_object_get_string(member(fact, "text")), text);
+	assert_int_equal(json_object_get_boolean(member(fact, "holds")), holds);
+	assert_int_equal(member(fact, "until") != NULL, until);
+	json_object_put(facts);
+}
+
+static void
+assert_no_fact(struct ga_route *r, const char *what)
+{
+	struct json_object *facts = explain(r);
+
+	assert_null(fact_of(facts, what));
+	json_object_put(facts);
+}
+
+/* --- fixture --- */
+
+static void
+up(const char *conf, unsigned workers)
+{
+	memset(conns, 0, sizeof conns);
+	hold_ms = 0;
+	ga_service_provide(NULL, GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION, &delivery);
+	bed_up(&(struct bed){ .conf = conf, .modules = modules, .workers = workers });
+	thr = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
+	bed_turns(2);
+}
+
+static void
+down(void)
+{
+	hold_ms = 0;
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(10);
+	close_all();
+	bed_advance(24 * 3600 * 1000);
+	bed_turns(10);
+	for (unsigned i = 0; i < ga_worker_count(); i++)
+		assert_null(thr_loop(ga_worker_get(i))->groups);
+	bed_down();
+}
+
+/* --- explain --- */
+
+static void
+test_a_group_without_mail_is_told_from_the_settings(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("ip_address ip-2 {\n  max_concurrent_connections 20\n  max_delivery_rate 120/min\n}\n", 2);
+	r = new_route("2,x.example", "x.example");
+	assert_fact(r, "throttle_group", false, "The group 2,x.example has no mail yet.", false);
+	assert_fact(r, "max_concurrent_connections", false, "It may open 20 connections at once.", false);
+	assert_fact(r, "max_delivery_rate", false, "It may try recipients at 120/min.", false);
+	assert_no_fact(r, "max_connection_rate");
+	assert_null(r->group);			/* asking makes none */
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_the_place_of_a_setting_is_said(void **state)
+{
+	struct json_object *facts;
+	struct ga_route *r;
+	const char *where;
+
+	(void)state;
+	up("ip_address ip-2 {\n  max_concurrent_connections 20\n}\n", 1);
+	r = new_route("2,x.example", "x.example");
+	for (unsigned i = 0; i < 2; i++) {	/* without the group, and with it */
+		facts = explain(r);
+		where = json_object_get_string(member(fact_of(facts, "max_concurrent_connections"), "where"));
+		assert_non_null(where);
+		assert_string_equal(where, ga_settings_where(r->settings, "throttle", "max_concurrent_connections"));
+		assert_non_null(strchr(where, ':'));
+		json_object_put(facts);
+		put(r, 1, 0);
+	}
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_a_full_group_holds_its_mail(void **state)
+{
+	struct ga_route *first, *r, *asked;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 2\n}\n", 2);
+	first = new_route("1,y.example", "y.example");
+	r = new_route("2,x.example", "x.example");	/* on the other loop */
+	asked = new_route("2,x.example", "x.example");
+	put(first, 1, 0);
+	put(r, 1, 0);
+	assert_ptr_not_equal(first->group->home, r->group->home);
+	assert_fact(asked, "max_concurrent_connections", false,
+	    "The group 2,x.example uses 1 of 2 connections.", false);
+	assert_fact(asked, "throttle_group", false,
+	    "In the group 2,x.example (t2) nothing waits; 1 are in flight.", false);
+	put(r, 4, 0);
+	assert_fact(asked, "max_concurrent_connections", true,
+	    "The group 2,x.example is full: 2 of 2 connections are in use.", false);
+	assert_fact(asked, "throttle_group", false,
+	    "In the group 2,x.example (t2) 3 wait, of 3 sender domains, which take turns; 2 are in flight.", false);
+	ga_route_unref(asked);
+	ga_route_unref(first);
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_a_rate_holds_until_the_next_may_go(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_delivery_rate 2/hr\n}\n", 1);
+	r = new_route("2,x.example", "x.example");
+	put(r, 1, 0);
+	bed_advance(48 * 1000);
+	assert_fact(r, "max_delivery_rate", false,		/* nothing waits for it */
+	    "The group 2,x.example allows 2/hr; the next delivery is allowed in 29m 12s.", true);
+	put(r, 2, 0);
+	assert_fact(r, "max_delivery_rate", true,
+	    "The group 2,x.example allows 2/hr; the next delivery is allowed in 29m 12s.", true);
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_advance(3600 * 1000);
+	bed_turns(10);
+	assert_fact(r, "max_delivery_rate", false,
+	    "The group 2,x.example allows 2/hr; a delivery is allowed now.", false);
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_a_rate_of_connections_holds(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_connection_rate 1/min\n}\n", 1);
+	r = new_route("2,x.example", "x.example");
+	put(r, 2, 0);
+	bed_advance(1500);
+	assert_fact(r, "max_connection_rate", true,
+	    "The group 2,x.example allows 1/min; the next connection is allowed in 59s.", true);
+	assert_no_fact(r, "max_delivery_rate");
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_the_limit_of_the_system_holds_and_the_place_in_line_is_said(void **state)
+{
+	struct ga_route *a, *b, *c;
+
+	(void)state;
+	up("general {\n  system_max_smtp_connections 1\n}\n", 1);
+	a = new_route("2,a.example", "a.example");
+	b = new_route("2,b.example", "b.example");
+	c = new_route("2,c.example", "c.example");
+	put(a, 1, 0);
+	put(b, 1, 0);
+	put(c, 1, 0);
+	assert_fact(a, "system_max_smtp_connections", false, "The system uses 1 of 1 connections.", false);
+	assert_fact(c, "system_max_smtp_connections", true, "Of the system's 1 connections all 1 are in use; "
+	    "the group 2,c.example is number 2 in line.", false);
+	close_all();
+	assert_fact(c, "system_max_smtp_connections", true, "Of the system's 1 connections all 1 are in use; "
+	    "the group 2,c.example is number 1 in line.", false);
+	ga_route_unref(a);
+	ga_route_unref(b);
+	ga_route_unref(c);
+	down();
+}
+
+static void
+test_a_hold_of_a_module_is_said(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("", 1);
+	r = new_route("2,x.example", "x.example");
+	put(r, 1, 0);
+	assert_no_fact(r, "acquire");
+	hold_ms = 90000;
+	put(r, 1, 0);
+	assert_fact(r, "acquire", true,
+	    "A module holds the mail of the group 2,x.example; it is asked again in 1m 30s.", true);
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_a_limit_in_force_that_is_not_the_one_of_the_settings_is_told_with_it(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 20\n  max_delivery_rate 120/min\n}\n", 1);
+	r = new_route("2,x.example", "x.example");
+	put(r, 1, 0);
+	r->group->max = 5;
+	r->group->deliveries = (struct thr_rate){ 0, 0, 0 };
+	thr_rate_set(&r->group->deliveries, 1.0 / 24, 1, ga_mono_us());
+	thr_rate_take(&r->group->deliveries, 1, ga_mono_us());
+	assert_fact(r, "max_concurrent_connections", false,
+	    "The group 2,x.example uses 1 of 5 connections (as written: 20).", false);
+	assert_fact(r, "max_delivery_rate", false, "The group 2,x.example allows 2.5/min (as written: 120/min); "
+	    "the next delivery is allowed in 24s.", true);
+	ga_route_unref(r);
+	down();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_group_without_mail_is_told_from_the_settings),
+		cmocka_unit_test(test_the_place_of_a_setting_is_said),
+		cmocka_unit_test(test_a_full_group_holds_its_mail),
+		cmocka_unit_test(test_a_rate_holds_until_the_next_may_go),
+		cmocka_unit_test(test_a_rate_of_connections_holds),
+		cmocka_unit_test(test_the_limit_of_the_system_holds_and_the_place_in_line_is_said),
+		cmocka_unit_test(test_a_hold_of_a_module_is_said),
+		cmocka_unit_test(test_a_limit_in_force_that_is_not_the_one_of_the_settings_is_told_with_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
