@@ -108,6 +108,8 @@ struct gac_conf_module *gac_conf_module_find(const struct gac_conf *, struct ga_
 /* What that object says for it; NULL: nothing. */
 const struct gac_setting *gac_object_setting(const struct ga_object *, const struct gac_decl *);
 const struct gac_decl *gac_decl_find(const struct gac_conf *, const char *module, const char *field);
+/* objects.c: may that block say it? */
+bool gac_decl_stands_in(const struct gac_decl *, const struct ga_object *);
 /* Any of the blocks, defined at the top level. */
 struct ga_object *gac_object_find(const struct gac_conf *, unsigned contexts, struct ga_str name);
 /* The setting in force for a list of blocks, then module, general, top; NULL: the default. */

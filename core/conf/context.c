@@ -20,7 +20,7 @@ const struct gac_context gac_contexts[GAC_NCONTEXTS] = {
 	{ GAC_CTX_THROTTLE_PROGRAM, "throttle_program", GAC_ARG_NAME, "NAME", TOP, false, false },
 	{ GAC_CTX_DOMAIN, "domain", GAC_ARG_PATTERNS, "PATTERN[,PATTERN...]",
 	    TOP | GAC_CTX_BIT(GAC_CTX_IP_ADDRESS) | GAC_CTX_BIT(GAC_CTX_RELAY_SERVER) |
-	    GAC_CTX_BIT(GAC_CTX_THROTTLE_TEMPLATE), false, false },
+	    GAC_CTX_BIT(GAC_CTX_ROUTING_RULE) | GAC_CTX_BIT(GAC_CTX_THROTTLE_TEMPLATE), false, false },
 	{ GAC_CTX_GREENARROW_PROXY, "greenarrow_proxy", GAC_ARG_NAME, "NAME", TOP, false, false },
 	{ GAC_CTX_PROXY_SERVER, "proxy_server", GAC_ARG_HOSTPORT, "HOST:PORT",
 	    TOP | GAC_CTX_BIT(GAC_CTX_IP_ADDRESS), false, true },

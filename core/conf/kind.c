@@ -185,6 +185,7 @@ static const char *check_file(const struct gac_kind_env *env, struct ga_str *s)
 static const char *check_name(const struct gac_kind_env *env, struct ga_str *s)
 {
 	bool digits = true;
+	int64_t number;
 
 	(void)env;
 	if (s->n < 1 || s->n > 200)
@@ -198,7 +199,7 @@ static const char *check_name(const struct gac_kind_env *env, struct ga_str *s)
 	}
 	if (s->p[0] == ' ' || s->p[s->n - 1] == ' ')
 		return "is not a name: it begins or ends with a blank";
-	return digits ? "is not a name: a number alone is an id" : NULL;
+	return digits || gac_value_int(*s, &number) == NULL ? "is not a name: a number alone is an id" : NULL;
 }
 
 static const char *check_int(const struct gac_kind_env *env, struct ga_str *s)

@@ -140,8 +140,9 @@ static bool namespace_ok(struct builder *b, const struct gac_context *ctx, const
 	other = others == 0 ? NULL : gac_object_find(b->conf, others, w->text);
 	if (other == NULL)
 		return true;
-	gac_diag_error_at(b->diag, &w->pos, "%s: `%.*s` is already the name of a %s (%s)", ctx->name,
-	    (int)w->text.n, w->text.p, other->context->name, other->where);
+	gac_diag_error_at(b->diag, &w->pos, "%s: `%.*s` is already the name of %s %s (%s)", ctx->name,
+	    (int)w->text.n, w->text.p, strchr("aeiou", other->context->name[0]) != NULL ? "an" : "a",
+	    other->context->name, other->where);
 	return false;
 }
 
@@ -287,10 +288,26 @@ static const struct gac_decl *decl_first(const struct gac_conf *conf, struct ga_
 	return gac_strmap_get(&conf->decl_names, name);
 }
 
-static bool stands_here(const struct gac_decl *d, const struct ga_object *o)
+/*
+ * A routing_rule sends nothing itself: its domain blocks hold what routing rules
+ * know and nothing else, and what only routing rules know stands in no other
+ * domain block.
+ */
+static bool stands_in_domain(const struct gac_decl *d, const struct ga_object *parent)
+{
+	const unsigned rule = GAC_CTX_BIT(GAC_CTX_ROUTING_RULE), domain = GAC_CTX_BIT(GAC_CTX_DOMAIN);
+
+	if (parent != NULL && parent->context->id == GAC_CTX_ROUTING_RULE)
+		return (d->contexts & rule) != 0;
+	return d->contexts != (rule | domain);
+}
+
+bool gac_decl_stands_in(const struct gac_decl *d, const struct ga_object *o)
 {
 	if ((d->contexts & GAC_CTX_BIT(o->context->id)) == 0)
 		return false;
+	if (o->context->id == GAC_CTX_DOMAIN)
+		return stands_in_domain(d, o->parent);
 	return o->context->id != GAC_CTX_MODULE || ga_str_caseeq(o->name, ga_str_c(d->module->name));
 }
 
@@ -329,11 +346,19 @@ static void misplaced(struct builder *b, const struct ga_object *o, const struct
     const struct gac_stmt *s)
 {
 	unsigned bits = 0;
+	const char *title = gac_object_title(b->conf->pool, o);
 
 	for (const struct gac_decl *d = first; d != NULL; d = d->same)
 		bits |= d->contexts;
-	gac_diag_error_at(b->diag, &s->name.pos, "%s stands in %s, not in %s", first->field.p,
-	    gac_context_names(b->conf->pool, bits), gac_object_title(b->conf->pool, o));
+	if ((bits & GAC_CTX_BIT(o->context->id)) == 0 || o->context->id != GAC_CTX_DOMAIN)
+		gac_diag_error_at(b->diag, &s->name.pos, "%s stands in %s, not in %s", first->field.p,
+		    gac_context_names(b->conf->pool, bits), title);
+	else if (o->parent != NULL && o->parent->context->id == GAC_CTX_ROUTING_RULE)
+		gac_diag_error_at(b->diag, &s->name.pos, "%s is for the VirtualMTAs that a routing_rule chooses: "
+		    "it cannot stand in %s", first->field.p, title);
+	else
+		gac_diag_error_at(b->diag, &s->name.pos, "%s stands in routing_rule and its domain blocks, not in %s",
+		    first->field.p, title);
 }
 
 static void unknown(struct builder *b, const struct ga_object *o, const struct gac_stmt *s)
@@ -353,7 +378,7 @@ static void unknown(struct builder *b, const struct ga_object *o, const struct g
 	/* What may stand here comes first; of equals the first offer stays. */
 	for (int here = 1; here >= 0; here--) {
 		for (size_t i = 0; !s->block && i < b->conf->ndecls; i++)
-			if (stands_here(b->conf->decls[i], o) == (here == 1))
+			if (gac_decl_stands_in(b->conf->decls[i], o) == (here == 1))
 				gac_nearest_offer(&near, b->conf->decls[i]->field);
 		for (int i = GAC_CTX_TOP + 1; i < GAC_NCONTEXTS; i++)
 			if (((gac_contexts[i].parents & GAC_CTX_BIT(o->context->id)) != 0) == (here == 1))
@@ -370,7 +395,7 @@ static void directive(struct builder *b, struct ga_object *o, const struct gac_s
 	bool found = false;
 
 	for (const struct gac_decl *d = first; d != NULL; d = d->same) {
-		if (!stands_here(d, o))
+		if (!gac_decl_stands_in(d, o))
 			continue;
 		found = true;
 		if (d->route && has_mx(o))

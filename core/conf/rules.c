@@ -153,7 +153,7 @@ static void check_required(struct gac_conf *conf, struct ga_diag *diag, const st
 	for (uint32_t i = 0; i < conf->nobjects; i++) {
 		const struct ga_object *o = conf->objects[i];
 
-		if ((d->contexts & GAC_CTX_BIT(o->context->id) & ~whole) == 0 || o == conf->any_ip)
+		if ((GAC_CTX_BIT(o->context->id) & whole) != 0 || !gac_decl_stands_in(d, o) || o == conf->any_ip)
 			continue;
 		if (!given(conf, d, o))
 			gac_diag_error_at(diag, &o->pos, "%s lacks %s", gac_object_title(conf->pool, o), d->field.p);

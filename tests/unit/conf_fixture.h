@@ -23,8 +23,10 @@
 	X(int, mta_id, "", "min=1 unique once", "ip_address,relay_server,routing_rule", "Number")	\
 	X(words, smtp_source, "", "words=2 is=ip,host once required", "ip_address", "Source")	\
 	X(string, destination, "", "is=host_port required", "relay_server", "Where")	\
-	X(table, deliver_through, "", "words=2 is=virtual_mta,real required", "routing_rule", "Shares")	\
-	X(choice, randomization, "random", "oneof=random|message|recipient", "routing_rule", "How")	\
+	X(table, deliver_through, "", "words=2 is=virtual_mta,real route required",		\
+	    "routing_rule,domain", "Shares")						\
+	X(choice, randomization, "random", "oneof=random|message|recipient route",	\
+	    "routing_rule,domain", "How")						\
 	X(list, smtp_route, "", "is=hostport route", "ip_address,domain", "Next hops")
 
 #define FX_WHERE "general,ip_address,relay_server,domain"

@@ -246,9 +246,89 @@ static void test_names_that_only_one_may_have(void **state)
 	expect("ip_address a {\n  smtp_source 127.0.0.1 a.example\n}\nip_address A {\n  smtp_source 127.0.0.2 a.example\n}\n",
 	    "7:3: smtp_source: ip_address a has `127.0.0.1 a.example` already (t.conf:4); it can have one only\n");
 	expect("ip_address a {\n  smtp_source 127.0.0.1 a.example\n}\nrelay_server A {\n  destination 127.0.0.1:25\n}\n",
-	    "6:14: relay_server: `A` is already the name of a ip_address (t.conf:3)\n");
+	    "6:14: relay_server: `A` is already the name of an ip_address (t.conf:3)\n");
 	expect("ip_address * {\n  mta_id 3\n}\n", "4:3: mta_id is of one object alone: it cannot stand in ip_address *\n");
 	expect("ip_address a {\n  smtp_source 127.0.0.1 a.example\n}\nip_address a {\n  smtp_source 127.0.0.1 a.example\n}\n", "");
+}
+
+static char *address_named(const char *name)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	fprintf(f, "ip_address %s {\n  smtp_source 127.0.0.1 a.example\n}\n", name);
+	fclose(f);
+	return text;
+}
+
+static void expect_name(const char *quoted, const char *expected)
+{
+	char *text = address_named(quoted);
+
+	expect(text, expected);
+	free(text);
+}
+
+static void test_names_of_virtual_mtas(void **state)
+{
+	char longest[210] = "\"", long_error[400];
+
+	(void)state;
+	expect_name("\"a b !~[x]\"", "");
+	expect_name("12a", "");
+	expect_name("12", "3:12: ip_address: `12` is not a name: a number alone is an id\n");
+	expect_name("-12", "3:12: ip_address: `-12` is not a name: a number alone is an id\n");
+	expect_name("99999999999999999999999",
+	    "3:12: ip_address: `99999999999999999999999` is not a name: a number alone is an id\n");
+	expect_name("\"\"", "3:12: ip_address: `` is not a name: 1 to 200 characters are allowed\n");
+	expect_name("\" a\"", "3:12: ip_address: ` a` is not a name: it begins or ends with a blank\n");
+	expect_name("\"a \"", "3:12: ip_address: `a ` is not a name: it begins or ends with a blank\n");
+#define ASCII " is not a name: printable ASCII without `,`, `#` and `@` is allowed\n"
+	expect_name("a@b", "3:12: ip_address: `a@b`" ASCII);
+	expect_name("\"a,b\"", "3:12: ip_address: `a,b`" ASCII);
+	expect_name("\"a#b\"", "3:12: ip_address: `a#b`" ASCII);
+	expect_name("\"a\\tb\"", "3:12: ip_address: `a\tb`" ASCII);
+	expect_name("\"\xc3\xa4\"", "3:12: ip_address: `\xc3\xa4`" ASCII);
+	memset(longest + 1, 'n', 200);
+	strcpy(longest + 201, "\"");
+	expect_name(longest, "");
+	strcpy(longest + 201, "n\"");
+	snprintf(long_error, sizeof long_error, "3:12: ip_address: `%.201s` is not a name: "
+	    "1 to 200 characters are allowed\n", longest + 1);
+	expect_name(longest, long_error);
+}
+
+static void test_kinds_of_virtual_mtas_share_their_names(void **state)
+{
+	(void)state;
+	expect("relay_server One {\n  destination 127.0.0.1:25\n}\nrouting_rule one {\n  deliver_through two 1\n}\n"
+	    "ip_address two {\n  smtp_source 127.0.0.1 a.example\n}\nrouting_rule TWO {\n  deliver_through two 1\n}\n",
+	    "6:14: routing_rule: `one` is already the name of a relay_server (t.conf:3)\n"
+	    "12:14: routing_rule: `TWO` is already the name of an ip_address (t.conf:9)\n");
+}
+
+#define IP_A "ip_address a {\n  smtp_source 127.0.0.1 a.example\n}\n"
+
+static void test_domain_blocks_of_a_routing_rule(void **state)
+{
+	(void)state;
+	expect(IP_A "routing_rule r {\n  deliver_through a 1\n  domain x.example, *.x.example {\n"
+	    "    deliver_through a 2\n    randomization message\n  }\n}\n", "");
+	expect(IP_A "routing_rule r {\n  deliver_through a 1\n  domain mx:*.x.example {\n"
+	    "    deliver_through a 2\n  }\n}\n",
+	    "9:5: deliver_through decides the route, which is known only before the MX hosts are: "
+	    "it cannot stand below an mx: pattern\n");
+	expect(IP_A "routing_rule r {\n  deliver_through a 1\n  domain x.example {\n"
+	    "    max_concurrent_connections 2\n    use_module smtp_log no\n  }\n}\n",
+	    "9:5: max_concurrent_connections is for the VirtualMTAs that a routing_rule chooses: "
+	    "it cannot stand in domain x.example of routing_rule r\n"
+	    "10:5: use_module is for the VirtualMTAs that a routing_rule chooses: "
+	    "it cannot stand in domain x.example of routing_rule r\n");
+	expect("ip_address a {\n  smtp_source 127.0.0.1 a.example\n  domain x.example {\n    deliver_through a 2\n  }\n}\n"
+	    "domain y.example {\n  randomization message\n}\n",
+	    "6:5: deliver_through stands in routing_rule and its domain blocks, not in domain x.example of ip_address a\n"
+	    "10:3: randomization stands in routing_rule and its domain blocks, not in domain y.example\n");
 }
 
 static void test_what_is_required(void **state)
@@ -481,6 +561,9 @@ int main(void)
 		cmocka_unit_test(test_regular_expressions_compile),
 		cmocka_unit_test(test_names_resolve_to_definitions),
 		cmocka_unit_test(test_names_that_only_one_may_have),
+		cmocka_unit_test(test_names_of_virtual_mtas),
+		cmocka_unit_test(test_kinds_of_virtual_mtas_share_their_names),
+		cmocka_unit_test(test_domain_blocks_of_a_routing_rule),
 		cmocka_unit_test(test_what_is_required),
 		cmocka_unit_test(test_mx_patterns_cannot_route),
 		cmocka_unit_test(test_patterns_are_checked),

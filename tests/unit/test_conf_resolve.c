@@ -233,6 +233,42 @@ static void test_one_block_for_several_addresses(void **state)
 	ga_snapshot_unref(snap);
 }
 
+static bool delivers_through(struct ga_snapshot *snap, const char *rule, const char *domain, const char *vmta)
+{
+	const struct fx_route *r = ga_settings_conf(ga_snapshot_resolve(snap, ga_str_c(rule), ga_str_c(domain),
+	    NULL, 0), "route");
+
+	return r->deliver_through.n == 1 && ga_str_eq(r->deliver_through.v[0].v[0], ga_str_c(vmta));
+}
+
+static void test_domain_blocks_of_a_routing_rule_are_its_own(void **state)
+{
+	const struct ga_str mx[] = { GA_STR("mx.x.example") };
+	struct ga_snapshot *snap = fx_snapshot("load_module route, throttle\n"
+	    "ip_address a {\nsmtp_source 127.0.0.1 a.example\ndomain x.example {\nmax_concurrent_connections 3\n}\n}\n"
+	    "relay_server b {\ndestination 127.0.0.1:25\n}\n"
+	    "ip_address * {\nmax_concurrent_connections 7\n}\n"
+	    "routing_rule r {\ndeliver_through a 1\ndomain x.example {\ndeliver_through b 1\n}\n}\n"
+	    "routing_rule s {\ndeliver_through b 1\ndomain *.example {\ndeliver_through a 1\n}\n}\n");
+	const struct ga_object *r = ga_object_find(snap, "routing_rule", GA_STR("r"));
+	const struct ga_object *d = ga_object_first(snap, r, "domain");
+	const struct fx_route *conf = ga_settings_conf(ga_snapshot_object(snap, r), "route");
+
+	(void)state;
+	assert_true(delivers_through(snap, "r", "x.example", "b"));
+	assert_true(delivers_through(snap, "r", "y.example", "a"));
+	assert_true(delivers_through(snap, "s", "x.example", "a"));
+	assert_true(ga_str_eq(conf->deliver_through.v[0].v[0], GA_STR("a")));
+	conf = ga_settings_conf(ga_snapshot_object(snap, d), "route");
+	assert_true(ga_str_eq(conf->deliver_through.v[0].v[0], GA_STR("b")));
+	assert_true(ga_object_has(d, "route", "deliver_through"));
+	/* The rule's blocks are no settings of the VirtualMTAs that it chooses, nor theirs its. */
+	assert_int_equal(limit_of(snap, "a", "x.example", NULL, 0), 3);
+	assert_int_equal(limit_of(snap, "r", "x.example", mx, 1), 7);
+	assert_false(ga_snapshot_wants_mx(snap, GA_STR("r")));
+	ga_snapshot_unref(snap);
+}
+
 static void test_module_block_and_general(void **state)
 {
 	struct ga_snapshot *snap = fx_snapshot("load_module spool\ngeneral {\nqueue_fsync no\n}\n"
@@ -467,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_lists_add_up_in_a_block_and_replace_the_default),
 		cmocka_unit_test(test_a_later_value_wins_in_blocks_of_one_name),
 		cmocka_unit_test(test_one_block_for_several_addresses),
+		cmocka_unit_test(test_domain_blocks_of_a_routing_rule_are_its_own),
 		cmocka_unit_test(test_module_block_and_general),
 		cmocka_unit_test(test_use_module_is_resolved_like_a_setting),
 		cmocka_unit_test(test_objects_in_the_order_of_the_file),
