@@ -140,7 +140,11 @@ static const char *notes_text(struct ga_pool *pool, const struct gac_decl *d)
 		{ d->restart, "a change needs a restart" },
 		{ d->repeat || gac_decl_accumulates(d), "may be repeated" },
 	};
-	const char *text = d->dflt[0] != '\0' ? ga_fmt(pool, "default %s", d->dflt).p : "";
+	const char *text = gac_decl_in_template(d) ?
+	    ga_fmt(pool, "in a throttle_template: " GAC_TEMPLATE_PREFIX "%s", d->field.p).p : "";
+
+	if (d->dflt[0] != '\0')
+		text = ga_fmt(pool, "%s%sdefault %s", text, text[0] != '\0' ? "; " : "", d->dflt).p;
 
 	if (limits[0] != '\0')
 		text = ga_fmt(pool, "%s%s%s", text, text[0] != '\0' ? "; " : "", limits).p;
@@ -208,7 +212,7 @@ static struct json_object *contexts_json(const struct gac_decl *d)
 	return list;
 }
 
-static void add_json(struct json_object *all, const struct gac_conf_module *m)
+static void add_json(struct ga_pool *pool, struct json_object *all, const struct gac_conf_module *m)
 {
 	for (size_t i = 0; i < m->ndecls; i++) {
 		const struct gac_decl *d = &m->decls[i];
@@ -220,6 +224,9 @@ static void add_json(struct json_object *all, const struct gac_conf_module *m)
 		json_object_object_add(o, "default", json_object_new_string(d->dflt));
 		json_object_object_add(o, "constraint", json_object_new_string(d->constraint));
 		json_object_object_add(o, "contexts", contexts_json(d));
+		if (gac_decl_in_template(d))
+			json_object_object_add(o, "in_throttle_template", json_object_new_string(
+			    ga_fmt(pool, GAC_TEMPLATE_PREFIX "%s", d->field.p).p));
 		json_object_object_add(o, "help", json_object_new_string(d->help));
 		json_object_array_add(all, o);
 	}
@@ -236,7 +243,7 @@ static void print_module(const struct output *out, const struct gac_conf *conf, 
 	const struct gac_conf_module *m = conf->modules[index];
 
 	if (out->all != NULL)
-		add_json(out->all, m);
+		add_json(pool, out->all, m);
 	else if (out->args->man)
 		print_man(pool, m);
 	else

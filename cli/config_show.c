@@ -90,12 +90,17 @@ static void show_one(struct show *w, const struct gac_decl *d)
 		    s == NULL ? "" : ", ", s == NULL ? "" : gac_object_title(w->pool, s->object));
 }
 
-/* use_module is told by the modules' lines, load_module and include by the file. */
+/* use_module is told by the modules' lines, load_module and include by the file, domains
+ * by the rule that a value comes from. */
 static bool of_interest(const struct show *w, const struct gac_decl *d)
 {
-	if (d->module->index == 0 && (strcmp(d->field.p, "use_module") == 0 ||
-	    strcmp(d->field.p, "include") == 0 || strcmp(d->field.p, "load_module") == 0))
-		return false;
+	static const char *const untold[] = { "use_module", "include", "load_module", "domains" };
+
+	for (size_t i = 0; d->module->index == 0 && i < sizeof untold / sizeof untold[0]; i++)
+		if (strcmp(d->field.p, untold[i]) == 0)
+			return false;
+	if (gac_decl_of_routing_rules(d))
+		return (w->contexts & GAC_CTX_BIT(GAC_CTX_ROUTING_RULE)) != 0;
 	return (d->contexts & w->contexts) != 0;
 }
 
@@ -202,6 +207,8 @@ static int find_settings(struct show *w, struct ga_snapshot *snap)
 	w->settings = ga_snapshot_resolve(snap, ga_str_c(a->virtual_mta), domain, mx, mx_names(a->mx, mx));
 	w->contexts = GAC_CTX_BIT(GAC_CTX_DOMAIN) |
 	    (o == NULL ? GAC_CTX_BIT(GAC_CTX_IP_ADDRESS) : GAC_CTX_BIT(o->context->id));
+	if ((w->contexts & GAC_CTX_BIT(GAC_CTX_IP_ADDRESS)) != 0)
+		w->contexts |= GAC_CTX_BIT(GAC_CTX_THROTTLE_TEMPLATE) | GAC_CTX_BIT(GAC_CTX_RULE);
 	return 0;
 }
 

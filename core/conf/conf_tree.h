@@ -56,7 +56,7 @@ struct ga_object {
 	struct ga_object *parent;	/* NULL: top level */
 	struct ga_object *children, **tail, *next;
 	struct gac_strmap by_name;	/* children: "context name" */
-	const struct gac_pattern *patterns;	/* of a domain block */
+	const struct gac_pattern *patterns;	/* of a domain block or a rule */
 	size_t npatterns;
 	struct ga_strlist pattern_texts;
 	struct gac_pos pos;
@@ -98,7 +98,7 @@ void gac_objects_build(struct gac_conf *, struct ga_diag *, const struct gac_stm
 bool gac_convert(const struct gac_conf *, struct ga_diag *, const struct gac_decl *,
     const struct gac_part *parts, union gac_typed *);
 void gac_convert_default(const struct gac_conf *, struct ga_diag *, struct gac_decl *);
-/* rules.c: required, unique, once, use_module; after conversion. */
+/* rules.c: required, unique, once, use_module, patterns of rules; after conversion. */
 void gac_rules_check(struct gac_conf *, struct ga_diag *);
 /* modules.c: load_module lines; what a module that is not loaded declares. */
 void gac_modules_load(struct gac_conf *, struct ga_diag *, const struct gac_stmt *top);
@@ -110,6 +110,8 @@ const struct gac_setting *gac_object_setting(const struct ga_object *, const str
 const struct gac_decl *gac_decl_find(const struct gac_conf *, const char *module, const char *field);
 /* objects.c: may that block say it? */
 bool gac_decl_stands_in(const struct gac_decl *, const struct ga_object *);
+/* How it is written there: in a throttle_template default_X. */
+struct ga_str gac_decl_written(struct ga_pool *, const struct gac_decl *, const struct ga_object *);
 /* Any of the blocks, defined at the top level. */
 struct ga_object *gac_object_find(const struct gac_conf *, unsigned contexts, struct ga_str name);
 /* The setting in force for a list of blocks, then module, general, top; NULL: the default. */

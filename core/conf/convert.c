@@ -15,6 +15,7 @@ struct conv {
 	const struct gac_conf *conf;
 	struct ga_diag *diag;
 	const struct gac_decl *decl;
+	struct ga_str name;		/* as the statement calls it */
 	bool ok;
 };
 
@@ -22,9 +23,9 @@ static void refuse(struct conv *c, const struct gac_word *w, const char *why, co
 {
 	c->ok = false;
 	if (c->decl->type == GAC_T_SECRET)
-		gac_diag_error_at(c->diag, &w->pos, "%s: the value %s", c->decl->field.p, why);
+		gac_diag_error_at(c->diag, &w->pos, "%.*s: the value %s", (int)c->name.n, c->name.p, why);
 	else
-		gac_diag_error_at(c->diag, &w->pos, "%s: `%.*s` %s%s", c->decl->field.p,
+		gac_diag_error_at(c->diag, &w->pos, "%.*s: `%.*s` %s%s", (int)c->name.n, c->name.p,
 		    (int)w->text.n, w->text.p, why, hint);
 }
 
@@ -115,7 +116,7 @@ static void one_word(struct conv *c, const struct gac_stmt *s, union gac_typed *
 
 	if (s->nwords > 1) {
 		c->ok = false;
-		gac_diag_error_at(c->diag, &s->words[1].pos, "%s takes one value", d->field.p);
+		gac_diag_error_at(c->diag, &s->words[1].pos, "%.*s takes one value", (int)c->name.n, c->name.p);
 		return;
 	}
 	switch (d->type) {
@@ -170,7 +171,7 @@ static struct ga_strlist run_of(struct conv *c, const struct gac_word *first, si
 	if (n < d->words_min || n > d->words_max) {
 		c->ok = false;
 		gac_diag_error_at(c->diag, n > d->words_max ? &first[d->words_max].pos : &first->pos,
-		    "%s takes %s, here are %zu", d->field.p, words_wanted(c->conf->pool, d), n);
+		    "%.*s takes %s, here are %zu", (int)c->name.n, c->name.p, words_wanted(c->conf->pool, d), n);
 	}
 	for (size_t i = 0; i < n; i++)
 		v[i] = check_is(c, &first[i], i);
@@ -203,8 +204,8 @@ static void words_of(struct conv *c, const struct gac_stmt *s, union gac_typed *
 		if (s->words[i].item == 0)
 			continue;
 		c->ok = false;
-		gac_diag_error_at(c->diag, &s->words[i].pos, "%s takes one set of values: no comma here",
-		    c->decl->field.p);
+		gac_diag_error_at(c->diag, &s->words[i].pos, "%.*s takes one set of values: no comma here",
+		    (int)c->name.n, c->name.p);
 		return;
 	}
 	v->list = run_of(c, s->words, s->nwords);
@@ -213,7 +214,7 @@ static void words_of(struct conv *c, const struct gac_stmt *s, union gac_typed *
 bool gac_convert(const struct gac_conf *conf, struct ga_diag *diag, const struct gac_decl *decl,
     const struct gac_part *parts, union gac_typed *v)
 {
-	struct conv c = { conf, diag, decl, true };
+	struct conv c = { conf, diag, decl, parts->stmt->name.text, true };
 	const struct gac_part *last = parts;
 
 	memset(v, 0, sizeof *v);
@@ -222,7 +223,7 @@ bool gac_convert(const struct gac_conf *conf, struct ga_diag *diag, const struct
 		if (p->stmt->nwords > 0)
 			continue;
 		c.ok = false;
-		gac_diag_error_at(diag, &p->stmt->name.pos, "%s needs a value", decl->field.p);
+		gac_diag_error_at(diag, &p->stmt->name.pos, "%.*s needs a value", (int)c.name.n, c.name.p);
 	}
 	if (!c.ok)
 		return false;
@@ -261,6 +262,7 @@ void gac_convert_default(const struct gac_conf *conf, struct ga_diag *diag, stru
 	blind.files = false;
 	memset(&d->dvalue, 0, sizeof d->dvalue);
 	gac_tree_values(conf->pool, own, &nowhere, ga_str_c(d->dflt), &stmt);
+	stmt.name.text = d->field;
 	if (stmt.nwords > 0)
 		gac_convert(&blind, own, d, &part, &d->dvalue);
 	if (gac_diag_reports(own, &r) > 0)

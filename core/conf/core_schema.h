@@ -48,6 +48,10 @@
 	    "Hooks of one module that may wait at once; beyond it the module's on_failure is the answer") \
 	X(choice, log_level, "info", "oneof=debug|info|notice|warn|error", "general,top",	\
 	    "Least level of the messages in the log")						\
+	X(string, throttle_template, "", "is=throttle_template", "ip_address",			\
+	    "Throttling template: rules for domains for which neither this VirtualMTA nor ip_address * has a domain block") \
+	X(list, domains, "", "is=mx_or_domain required", "rule",				\
+	    "Domains of this rule, as patterns like those of a domain block")			\
 	X(table, use_module, "", "words=2 is=name,flag repeat",					\
 	    "smtp_service,ip_address,relay_server,domain",					\
 	    "Switches the hooks of a module on or off here: NAME yes|no")

@@ -295,11 +295,9 @@ static const struct gac_decl *decl_first(const struct gac_conf *conf, struct ga_
  */
 static bool stands_in_domain(const struct gac_decl *d, const struct ga_object *parent)
 {
-	const unsigned rule = GAC_CTX_BIT(GAC_CTX_ROUTING_RULE), domain = GAC_CTX_BIT(GAC_CTX_DOMAIN);
-
 	if (parent != NULL && parent->context->id == GAC_CTX_ROUTING_RULE)
-		return (d->contexts & rule) != 0;
-	return d->contexts != (rule | domain);
+		return (d->contexts & GAC_CTX_BIT(GAC_CTX_ROUTING_RULE)) != 0;
+	return !gac_decl_of_routing_rules(d);
 }
 
 bool gac_decl_stands_in(const struct gac_decl *d, const struct ga_object *o)
@@ -334,12 +332,30 @@ static void add_part(struct gac_conf *conf, struct ga_object *o, const struct ga
 	st->last = s;
 }
 
-static bool has_mx(const struct ga_object *o)
+/* "default_x" -> "x"; others stay as they are. */
+static struct ga_str without_default(struct ga_str name)
 {
-	for (size_t i = 0; i < o->npatterns; i++)
-		if (o->patterns[i].mx)
-			return true;
-	return false;
+	const size_t n = sizeof GAC_TEMPLATE_PREFIX - 1;
+
+	if (name.n <= n || memcmp(name.p, GAC_TEMPLATE_PREFIX, n) != 0)
+		return name;
+	return (struct ga_str){ name.p + n, name.n - n };
+}
+
+static bool is_template(const struct ga_object *o)
+{
+	return o->context->id == GAC_CTX_THROTTLE_TEMPLATE;
+}
+
+/* The directive that a statement of that object means. */
+static struct ga_str meant(const struct ga_object *o, struct ga_str written)
+{
+	return is_template(o) ? without_default(written) : written;
+}
+
+struct ga_str gac_decl_written(struct ga_pool *pool, const struct gac_decl *d, const struct ga_object *o)
+{
+	return is_template(o) ? ga_fmt(pool, GAC_TEMPLATE_PREFIX "%s", d->field.p) : d->field;
 }
 
 static void misplaced(struct builder *b, const struct ga_object *o, const struct gac_decl *first,
@@ -365,7 +381,7 @@ static void unknown(struct builder *b, const struct ga_object *o, const struct g
 {
 	struct ga_pool *pool = b->conf->pool;
 	const struct ga_str name = s->name.text;
-	const char *module = s->block ? NULL : gac_modules_declaring(b->conf, name);
+	const char *module = s->block ? NULL : gac_modules_declaring(b->conf, meant(o, name));
 	struct gac_nearest near;
 
 	if (module != NULL) {
@@ -379,7 +395,8 @@ static void unknown(struct builder *b, const struct ga_object *o, const struct g
 	for (int here = 1; here >= 0; here--) {
 		for (size_t i = 0; !s->block && i < b->conf->ndecls; i++)
 			if (gac_decl_stands_in(b->conf->decls[i], o) == (here == 1))
-				gac_nearest_offer(&near, b->conf->decls[i]->field);
+				gac_nearest_offer(&near, here == 1 ? gac_decl_written(pool, b->conf->decls[i], o) :
+				    b->conf->decls[i]->field);
 		for (int i = GAC_CTX_TOP + 1; i < GAC_NCONTEXTS; i++)
 			if (((gac_contexts[i].parents & GAC_CTX_BIT(o->context->id)) != 0) == (here == 1))
 				gac_nearest_offer(&near, ga_str_c(gac_contexts[i].name));
@@ -388,19 +405,39 @@ static void unknown(struct builder *b, const struct ga_object *o, const struct g
 	    (int)name.n, name.p, gac_nearest_hint(&near, pool));
 }
 
+/* A directive that this kind of block does not know. */
+static void out_of_place(struct builder *b, const struct ga_object *o, const struct gac_stmt *s)
+{
+	const struct gac_decl *d = decl_first(b->conf, meant(o, s->name.text));
+	const struct gac_decl *x = decl_first(b->conf, without_default(s->name.text));
+	const struct gac_context *ctx = gac_context_find(s->name.text);
+
+	if (d == NULL)
+		d = decl_first(b->conf, s->name.text);
+	if (d != NULL)
+		misplaced(b, o, d, s);
+	else if (x != NULL && gac_decl_in_template(x))
+		gac_diag_error_at(b->diag, &s->name.pos, GAC_TEMPLATE_PREFIX "%s stands in throttle_template, not in %s",
+		    x->field.p, gac_object_title(b->conf->pool, o));
+	else if (ctx != NULL && gac_modules_declaring(b->conf, s->name.text) == NULL)
+		gac_diag_error_at(b->diag, &s->name.pos, "%s is a block: its line ends in `{`", ctx->name);
+	else
+		unknown(b, o, s);
+}
+
 static void directive(struct builder *b, struct ga_object *o, const struct gac_stmt *s)
 {
-	const struct gac_decl *first = decl_first(b->conf, s->name.text);
+	const struct ga_str name = meant(o, s->name.text);
 	const struct gac_context *ctx = gac_context_find(s->name.text);
 	bool found = false;
 
-	for (const struct gac_decl *d = first; d != NULL; d = d->same) {
+	for (const struct gac_decl *d = decl_first(b->conf, name); d != NULL; d = d->same) {
 		if (!gac_decl_stands_in(d, o))
 			continue;
 		found = true;
-		if (d->route && has_mx(o))
-			gac_diag_error_at(b->diag, &s->name.pos, "%s decides the route, which is known only "
-			    "before the MX hosts are: it cannot stand below an mx: pattern", d->field.p);
+		if (is_template(o) && name.n == s->name.text.n)
+			gac_diag_error_at(b->diag, &s->name.pos, "%s is " GAC_TEMPLATE_PREFIX "%s in a throttle_template: "
+			    "it is for the domains that no rule names", d->field.p, d->field.p);
 		else
 			add_part(b->conf, o, d, s);
 	}
@@ -408,12 +445,8 @@ static void directive(struct builder *b, struct ga_object *o, const struct gac_s
 		return;
 	if (ctx != NULL && ctx->bare && (ctx->parents & GAC_CTX_BIT(o->context->id)) != 0)
 		block(b, o, ctx, s);
-	else if (first != NULL)
-		misplaced(b, o, first, s);
-	else if (ctx != NULL && gac_modules_declaring(b->conf, s->name.text) == NULL)
-		gac_diag_error_at(b->diag, &s->name.pos, "%s is a block: its line ends in `{`", ctx->name);
 	else
-		unknown(b, o, s);
+		out_of_place(b, o, s);
 }
 
 static void walk(struct builder *b, struct ga_object *o, const struct gac_stmt *first)

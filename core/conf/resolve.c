@@ -4,8 +4,11 @@
  * A directive for a VirtualMTA and a domain is looked for in
  *   1. the domain blocks of the VirtualMTA: exact, wildcard, exact mx:, wildcard mx:
  *   2. the domain blocks of `ip_address *`, in the same order
- *   3. the VirtualMTA itself      4. `ip_address *`
- *   5. the domain blocks at the top level    6. general (the caller's)
+ *   3. the rules and domain blocks of the throttle_template that the VirtualMTA
+ *      names, or else `ip_address *`, in the same order    4. that template itself
+ *   5. the VirtualMTA itself      6. `ip_address *`
+ *   7. the domain blocks at the top level    8. general (the caller's)
+ * Templates are for ip_address alone: a relay_server or routing_rule has none.
  * Wildcards for foo.example.com are tried as [*.]foo.example.com,
  * *.example.com, [*.]example.com, *.com, [*.]com, *.  The MX names are walked
  * in order of preference.  Of blocks with one and the same pattern the later
@@ -19,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/core_schema.h"
 #include "conf/resolve.h"
 
 /* A name has at most 127 parts (253 characters). */
@@ -40,7 +44,7 @@ struct table {
 	bool used;
 };
 
-/* The domain blocks of one VirtualMTA, of `*`, or of the top level. */
+/* The domain blocks of one VirtualMTA, of `*`, or of the top level; a template's with its rules. */
 struct owner {
 	struct table recipient, mx;
 };
@@ -48,6 +52,7 @@ struct owner {
 struct gac_index {
 	const struct gac_conf *conf;
 	struct owner **owners;		/* by index of the object; NULL: has no domain blocks */
+	const struct ga_object **templates;	/* by index of the ip_address; NULL: none */
 };
 
 struct suffixes {
@@ -91,7 +96,7 @@ static struct owner *index_children(struct ga_pool *pool, const struct ga_object
 	struct owner *o = NULL;
 
 	for (const struct ga_object *c = parent->children; c != NULL; c = c->next) {
-		if (c->context->id != GAC_CTX_DOMAIN)
+		if (c->context->id != GAC_CTX_DOMAIN && c->context->id != GAC_CTX_RULE)
 			continue;
 		if (o == NULL) {
 			o = ga_alloc(pool, sizeof *o);
@@ -104,15 +109,35 @@ static struct owner *index_children(struct ga_pool *pool, const struct ga_object
 	return o;
 }
 
+static bool owns_blocks(const struct gac_conf *conf, const struct ga_object *o)
+{
+	return o->context->virtual_mta || o->context->id == GAC_CTX_THROTTLE_TEMPLATE || o == conf->root;
+}
+
+/* The template that it names, or else `ip_address *`. */
+static const struct ga_object *find_template(const struct gac_conf *conf, const struct ga_object *o)
+{
+	const struct gac_decl *d = gac_decl_find(conf, GAC_CORE_MODULE, "throttle_template");
+	const struct gac_setting *s = gac_object_setting(o, d);
+
+	if (s == NULL && conf->any_ip != NULL)
+		s = gac_object_setting(conf->any_ip, d);
+	return s == NULL ? NULL : gac_object_find(conf, GAC_CTX_BIT(GAC_CTX_THROTTLE_TEMPLATE), s->value.str);
+}
+
 struct gac_index *gac_index_new(struct ga_pool *pool, const struct gac_conf *conf)
 {
 	struct gac_index *x = ga_alloc(pool, sizeof *x);
 
 	x->conf = conf;
 	x->owners = ga_alloc(pool, conf->nobjects * sizeof *x->owners);
-	for (uint32_t i = 0; i < conf->nobjects; i++)
-		if (conf->objects[i]->context->virtual_mta || conf->objects[i] == conf->root)
+	x->templates = ga_alloc(pool, conf->nobjects * sizeof *x->templates);
+	for (uint32_t i = 0; i < conf->nobjects; i++) {
+		if (owns_blocks(conf, conf->objects[i]))
 			x->owners[i] = index_children(pool, conf->objects[i]);
+		if (conf->objects[i]->context->id == GAC_CTX_IP_ADDRESS)
+			x->templates[i] = find_template(conf, conf->objects[i]);
+	}
 	return x;
 }
 
@@ -224,10 +249,18 @@ static const struct owner *owner_of(const struct gac_index *x, const struct ga_o
 	return o == NULL ? NULL : x->owners[o->index];
 }
 
+/* vmta NULL: what `ip_address *` says. */
+static const struct ga_object *template_of(const struct gac_index *x, const struct ga_object *vmta)
+{
+	if (vmta == NULL)
+		vmta = x->conf->any_ip;
+	return vmta == NULL ? NULL : x->templates[vmta->index];
+}
+
 void gac_index_pick(const struct gac_index *x, const struct ga_object *vmta, struct ga_str domain,
     const struct ga_str *mx, size_t nmx, struct gac_picks *out)
 {
-	const struct ga_object *any = x->conf->any_ip;
+	const struct ga_object *any = x->conf->any_ip, *template = template_of(x, vmta);
 	struct suffixes s;
 
 	if (vmta == any)
@@ -235,6 +268,9 @@ void gac_index_pick(const struct gac_index *x, const struct ga_object *vmta, str
 	suffixes_of(domain, &s);
 	pick_domain_blocks(owner_of(x, vmta), &s, mx, nmx, out);
 	pick_domain_blocks(owner_of(x, any), &s, mx, nmx, out);
+	pick_domain_blocks(owner_of(x, template), &s, mx, nmx, out);
+	if (template != NULL)
+		gac_picks_add(out, template);
 	if (vmta != NULL)
 		gac_picks_add(out, vmta);
 	if (any != NULL)
@@ -250,5 +286,5 @@ static bool has_mx(const struct owner *o)
 bool gac_index_wants_mx(const struct gac_index *x, const struct ga_object *vmta)
 {
 	return has_mx(owner_of(x, vmta)) || has_mx(owner_of(x, x->conf->any_ip)) ||
-	    has_mx(owner_of(x, x->conf->root));
+	    has_mx(owner_of(x, template_of(x, vmta))) || has_mx(owner_of(x, x->conf->root));
 }

@@ -1,5 +1,5 @@
 /*
- * rules.c - what holds for settings as a whole: required, unique, once, use_module
+ * rules.c - what holds for settings as a whole: required, unique, once, patterns, use_module
  *
  * Converts the settings of all objects (convert.c), then checks the constraints
  * that need more than one value to judge.  Called by gac_conf_load() when all
@@ -94,7 +94,8 @@ static void check_once(struct gac_conf *conf, struct ga_diag *diag, const struct
 		if (ga_str_eq(p->stmt->written, first->stmt->written))
 			continue;
 		gac_diag_error_at(diag, &p->stmt->name.pos,
-		    "%s: %s has `%.*s` already (%s); it can have one only", s->decl->field.p,
+		    "%.*s: %s has `%.*s` already (%s); it can have one only",
+		    (int)s->last->name.text.n, s->last->name.text.p,
 		    gac_object_title(conf->pool, s->object), (int)told(s->decl, first->stmt).n,
 		    told(s->decl, first->stmt).p, first->stmt->where);
 	}
@@ -127,6 +128,90 @@ static void check_unique(struct gac_conf *conf, struct ga_diag *diag, struct gac
 	    told(s->decl, s->last).p, gac_object_title(conf->pool, other->object), other->last->where);
 }
 
+/* ---- patterns: of a rule the value of `domains`, from here on like those of a domain block */
+
+static bool has_mx(const struct ga_object *o)
+{
+	for (size_t i = 0; i < o->npatterns; i++)
+		if (o->patterns[i].mx)
+			return true;
+	return false;
+}
+
+static void check_route(struct ga_diag *diag, const struct ga_object *o)
+{
+	if (!has_mx(o))
+		return;
+	for (size_t i = 0; i < o->nsettings; i++) {
+		const struct gac_setting *s = o->settings[i];
+
+		for (const struct gac_part *p = s->decl->route ? s->parts : NULL; p != NULL; p = p->next)
+			gac_diag_error_at(diag, &p->stmt->name.pos, "%s decides the route, which is known only "
+			    "before the MX hosts are: it cannot stand below an mx: pattern", s->decl->field.p);
+	}
+}
+
+/* Who had a pattern first. */
+struct holder {
+	const struct ga_object *rule;
+	const char *where;
+};
+
+/* One pattern of a rule: the first rule of the template that has it keeps it. */
+static void hold(struct gac_conf *conf, struct ga_diag *diag, struct gac_strmap *held,
+    const struct ga_object *rule, const struct gac_stmt *s, const struct gac_word *w, struct ga_str pattern)
+{
+	struct ga_str key = ga_fmt(conf->pool, "%u %.*s", rule->parent->index, (int)pattern.n, pattern.p);
+	struct holder *first = gac_strmap_get(held, key);
+
+	if (first == NULL) {
+		first = ga_alloc(conf->pool, sizeof *first);
+		*first = (struct holder){ rule, s->where };
+		gac_strmap_put(held, key, first);
+	} else if (first->rule != rule) {
+		gac_diag_error_at(diag, &w->pos, "domains: `%.*s` is a domain of %s already (%s)", (int)pattern.n,
+		    pattern.p, gac_object_title(conf->pool, first->rule), first->where);
+	}
+}
+
+/* A pattern that does not parse was told of when the value was converted. */
+static void take_patterns(struct gac_conf *conf, struct ga_diag *diag, struct gac_strmap *held,
+    struct ga_object *rule, const struct gac_setting *domains)
+{
+	size_t n = domains->value.list.n;
+	struct gac_pattern *v = ga_alloc(conf->pool, (n + 1) * sizeof *v);
+	struct ga_str *texts = ga_alloc(conf->pool, (n + 1) * sizeof *texts);
+
+	for (const struct gac_part *p = domains->parts; p != NULL; p = p->next) {
+		for (size_t i = 0; i < p->stmt->nwords; i++) {
+			struct gac_pattern *one = &v[rule->npatterns];
+
+			if (gac_pattern_parse(conf->pool, p->stmt->words[i].text, one) != NULL)
+				continue;
+			hold(conf, diag, held, rule, p->stmt, &p->stmt->words[i], one->text);
+			texts[rule->npatterns++] = one->text;
+		}
+	}
+	rule->patterns = v;
+	rule->pattern_texts = (struct ga_strlist){ texts, rule->npatterns };
+}
+
+static void check_patterns(struct gac_conf *conf, struct ga_diag *diag)
+{
+	const struct gac_decl *decl = gac_decl_find(conf, GAC_CORE_MODULE, "domains");
+	struct gac_strmap held;
+
+	gac_strmap_init(&held, conf->pool, false);
+	for (uint32_t i = 0; i < conf->nobjects; i++) {
+		struct ga_object *o = conf->objects[i];
+		const struct gac_setting *domains = gac_object_setting(o, decl);
+
+		if (domains != NULL)
+			take_patterns(conf, diag, &held, o, domains);
+		check_route(diag, o);
+	}
+}
+
 /* ---- required */
 
 static bool given(const struct gac_conf *conf, const struct gac_decl *d, const struct ga_object *o)
@@ -156,7 +241,8 @@ static void check_required(struct gac_conf *conf, struct ga_diag *diag, const st
 		if ((GAC_CTX_BIT(o->context->id) & whole) != 0 || !gac_decl_stands_in(d, o) || o == conf->any_ip)
 			continue;
 		if (!given(conf, d, o))
-			gac_diag_error_at(diag, &o->pos, "%s lacks %s", gac_object_title(conf->pool, o), d->field.p);
+			gac_diag_error_at(diag, &o->pos, "%s lacks %s", gac_object_title(conf->pool, o),
+			    gac_decl_written(conf->pool, d, o).p);
 	}
 }
 
@@ -228,6 +314,7 @@ void gac_rules_check(struct gac_conf *conf, struct ga_diag *diag)
 	gac_strmap_init(&seen, conf->pool, true);
 	for (uint32_t i = 0; i < conf->nobjects; i++)
 		convert_object(conf, diag, conf->objects[i]);
+	check_patterns(conf, diag);
 	for (uint32_t i = 0; i < conf->nobjects; i++) {
 		struct ga_object *o = conf->objects[i];
 

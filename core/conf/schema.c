@@ -39,6 +39,16 @@ bool gac_decl_accumulates(const struct gac_decl *d)
 	return d->type == GAC_T_LIST || d->type == GAC_T_TABLE;
 }
 
+bool gac_decl_in_template(const struct gac_decl *d)
+{
+	return (d->contexts & GAC_CTX_BIT(GAC_CTX_THROTTLE_TEMPLATE)) != 0;
+}
+
+bool gac_decl_of_routing_rules(const struct gac_decl *d)
+{
+	return d->contexts == (GAC_CTX_BIT(GAC_CTX_ROUTING_RULE) | GAC_CTX_BIT(GAC_CTX_DOMAIN));
+}
+
 static bool bad(const struct reader *r, struct ga_str field, const char *what, struct ga_str value)
 {
 	gac_diag_error_at(r->diag, r->pos, "module %s: its table of directives is wrong: %.*s: %s `%.*s`",

@@ -44,6 +44,11 @@ struct gac_decl {
 
 /* True for lists and tables: repeated statements add up. */
 bool gac_decl_accumulates(const struct gac_decl *);
+/* True when it may stand in a throttle_template: its name there is default_X. */
+bool gac_decl_in_template(const struct gac_decl *);
+/* True when only routing rules and their domain blocks know it. */
+bool gac_decl_of_routing_rules(const struct gac_decl *);
+#define GAC_TEMPLATE_PREFIX "default_"
 
 /*
  * The directives of a text, in its order, in the pool.  Mistakes are reported

@@ -263,7 +263,7 @@ struct ga_str ga_object_name(const struct ga_object *o)
 
 struct ga_strlist ga_object_patterns(const struct ga_object *o)
 {
-	if (o->context->id == GAC_CTX_DOMAIN)
+	if (o->context->id == GAC_CTX_DOMAIN || o->context->id == GAC_CTX_RULE)
 		return o->pattern_texts;
 	return (struct ga_strlist){ &o->name, 1 };
 }

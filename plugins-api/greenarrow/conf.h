@@ -32,7 +32,8 @@ GA_EXPORT uint64_t ga_snapshot_number(const struct ga_snapshot *);
  *  general   the general block and the defaults
  *  object    a block's own statements, over those of the blocks around it, over
  *            `ip_address *` if it is a VirtualMTA or in one, over general
- *  resolve   VirtualMTA x domain, in the order of DESIGN section 7.  vmta is the
+ *  resolve   VirtualMTA x domain, in the order of DESIGN section 7, for an ip_address
+ *            with the throttle_template in force.  vmta is the
  *            VirtualMTA's name without case ("" or an unknown one: only `*` and
  *            general; `*` also holds for relay_server and routing_rule), domain the
  *            recipient's in lower-case A-label form ("" = none), mx the names of
@@ -77,7 +78,7 @@ GA_EXPORT const struct ga_object *ga_object_find(struct ga_snapshot *,
     const char *context, struct ga_str name);
 GA_EXPORT const char *ga_object_context(const struct ga_object *);
 GA_EXPORT struct ga_str ga_object_name(const struct ga_object *);
-/* For a domain block: its patterns, in lower case and A-labels ("*.example.com",
+/* For a domain block, and a rule of a throttle_template: its patterns, in lower case and A-labels ("*.example.com",
  * "mx:[*.]google.com"); for others the name alone. */
 GA_EXPORT struct ga_strlist ga_object_patterns(const struct ga_object *);
 GA_EXPORT const struct ga_object *ga_object_parent(const struct ga_object *);

@@ -41,8 +41,12 @@
  *              greenarrow_proxy proxy_server module top
  *  help        one line for the manual
  *
+ * A directive X with the context throttle_template is written default_X there: it
+ * holds for the domains that no rule of the template names.  One with the contexts
+ * routing_rule and domain alone stands only in domain blocks of a routing_rule.
+ *
  * A directive is resolved as DESIGN section 7 says (named IP's domain blocks,
- * `*`'s domain blocks, named IP, `ip_address *`, top-level domain, general,
+ * `*`'s domain blocks, rules of the throttle_template, that itself, named IP, `ip_address *`, top-level domain, general,
  * default); the struct that ga_call_conf() returns is the result.
  */
 #ifndef GREENARROW_GA_CONF_H

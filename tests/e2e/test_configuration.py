@@ -75,23 +75,21 @@ throttle_program gentle {
   return_after 30m
 }
 # end
-# module throttle_template
 throttle_template big {
   default_max_concurrent_connections 100
   rule google {
     domains gmail.com, mx:*.google.com
     max_concurrent_connections 20
     max_delivery_rate 7200/hr
+# module throttle_program
     throttle_program gentle
+# end
   }
 }
-# end
 ip_address ip-1 {
   mta_id 2
   smtp_source 127.0.0.2 mail1.example.com
-# module throttle_template
   throttle_template big
-# end
   domain example.com {
     max_concurrent_connections 1
   }
@@ -124,7 +122,7 @@ ip_address * {
 }
 """
 # What is not a module of its own but a part of one: the directive that shows that it is there.
-PARTS = {"smtp_auth": "smtp_auth", "throttle_program": "deferral_rate", "throttle_template": "default_max_concurrent_connections", "routing_rule": "deliver_through"}
+PARTS = {"smtp_auth": "smtp_auth", "throttle_program": "deferral_rate", "routing_rule": "deliver_through"}
 
 
 def known_directives():
@@ -179,6 +177,9 @@ BROKEN = {
     "a directive in the wrong block": (("  workers auto\n", "  workers auto\n  listen 127.0.0.1:25\n"), "  listen 127.0.0.1:25", r"listen"),
     "a module that is not there": (("load_module queue\n", "load_module queue\nload_module quue\n"), "load_module quue", r"quue"),
     "a name that nothing defines": (("default_virtual_mta ip-1", "default_virtual_mta ip-9"), "default_virtual_mta ip-9", r"ip-9"),
+    "a limit of a template without default_": (("  default_max_concurrent", "  max_concurrent"), "  max_concurrent_connections 100", r"default_max_concurrent_connections"),
+    "a domain in two rules": (("    domains gmail.com", "    domains x.example\n  }\n  rule more {\n    domains x.example, gmail.com"), "domains x.example, gmail.com", r"x\.example.*rule google.*:\d+"),
+    "a template that is not there": (("  throttle_template big", "  throttle_template bug"), "  throttle_template bug", r"bug"),
     "two with the same mta_id": (("mta_id 5", "mta_id 2"), "mta_id 2", r"mta_id|2"),
     "a file that is missing": (("tls/cert.pem", "tls/none.pem"), "tls_certificate_files", r"none\.pem"),
     "a flag that is neither yes nor no": (("reuse_connections yes", "reuse_connections maybe"), "reuse_connections maybe", r"maybe"),
@@ -236,6 +237,32 @@ def test_show_names_file_and_line_of_each_setting(place):
     assert done.returncode == 0, done.stderr
     line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "smtp_route" in text)
     assert re.search(rf"(?m)^smtp_route 127\.0\.0\.1:2526 .*{re.escape(str(path))}:{line}\b", done.stdout), done.stdout
+
+
+def test_show_names_the_rule_and_the_default_of_a_template(place):
+    path = place / "control" / "greenarrow.conf"
+    path.write_text(reference(place))
+    line = {text.strip(): number for number, text in enumerate(path.read_text().splitlines(), 1)}
+
+    def shown(domain, *more):
+        done = subprocess.run([str(daemon.program("greenarrow_config")), "show", "--virtual-mta", "ip-1", "--domain", domain, *more, f"--config-filename={path}"],
+                              capture_output=True, text=True, timeout=60, env=daemon.environment())
+        assert done.returncode == 0, done.stderr
+        return re.search(r"(?m)^max_concurrent_connections .*", done.stdout)[0]
+
+    rule = rf"max_concurrent_connections 20 +# {re.escape(str(path))}:{line['max_concurrent_connections 20']}, rule google of throttle_template big"
+    default = rf"max_concurrent_connections 100 +# {re.escape(str(path))}:{line['default_max_concurrent_connections 100']}, throttle_template big"
+    assert re.fullmatch(rule, shown("gmail.com"))
+    assert re.fullmatch(rule, shown("elsewhere.example", "--mx", "aspmx.l.google.com"))
+    assert re.fullmatch(default, shown("elsewhere.example"))
+    assert re.match(r"max_concurrent_connections 1 ", shown("example.com"))
+
+
+def test_directives_tell_the_name_in_a_template():
+    done = subprocess.run([str(daemon.program("greenarrow_config")), "directives", "throttle"], capture_output=True, text=True, timeout=30, env=daemon.environment())
+    text = re.search(r"(?ms)^  max_concurrent_connections .*?^  \S", done.stdout)[0]
+    assert "in a throttle_template: default_max_concurrent_connections; default 100" in text
+    assert "default_id" not in done.stdout
 
 
 def foreign_modules(place, text, names):

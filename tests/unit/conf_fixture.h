@@ -33,12 +33,9 @@
 
 #define FX_THROTTLE(X)									\
 	X(int, system_max_smtp_connections, "10000", "min=1", "general", "In all")	\
-	X(int, max_concurrent_connections, "100", "min=0 max=100000", FX_WHERE ",rule", "Limit")	\
-	X(rate, max_delivery_rate, "0", "", FX_WHERE ",rule", "Rate")			\
-	X(string, throttle_template, "", "is=throttle_template", "ip_address", "Template")	\
+	X(int, max_concurrent_connections, "100", "min=0 max=100000", FX_WHERE ",rule,throttle_template", "Limit")	\
+	X(rate, max_delivery_rate, "0", "", FX_WHERE ",rule,throttle_template", "Rate")	\
 	X(string, throttle_program, "", "is=throttle_program", "rule,domain", "Program")	\
-	X(int, default_max_concurrent_connections, "100", "min=0", "throttle_template", "Limit")	\
-	X(list, domains, "", "is=mx_or_domain required", "rule", "Domains")		\
 	X(percent, deferral_rate, "", "max=100%", "throttle_program", "Trigger")	\
 	X(percent, failure_rate, "", "max=100%", "throttle_program", "Trigger")		\
 	X(string, backoff_max_concurrent_connections, "", "is=percent_or_int", "throttle_program", "Limit")	\

@@ -170,8 +170,11 @@ static void test_directive_of_a_module_not_loaded(void **state)
 	expect_lines("load_module queue\nip_address * {\n  domain example.com {\n    log_smtp_commands yes\n  }\n}\n",
 	    "4:5: log_smtp_commands is a directive of module smtp_log, which is not loaded: "
 	    "`load_module smtp_log` is missing\n");
-	expect_lines("ip_address x {\n\tthrottle_template t\n}\n",
-	    "2:2: throttle_template is a directive of module throttle, which is not loaded: "
+	expect_lines("ip_address x {\n\tmax_delivery_rate 1/s\n}\n",
+	    "2:2: max_delivery_rate is a directive of module throttle, which is not loaded: "
+	    "`load_module throttle` is missing\n");
+	expect_lines("throttle_template t {\n\tdefault_max_delivery_rate 1/s\n}\n",
+	    "2:2: default_max_delivery_rate is a directive of module throttle, which is not loaded: "
 	    "`load_module throttle` is missing\n");
 }
 
@@ -329,6 +332,44 @@ static void test_domain_blocks_of_a_routing_rule(void **state)
 	    "domain y.example {\n  randomization message\n}\n",
 	    "6:5: deliver_through stands in routing_rule and its domain blocks, not in domain x.example of ip_address a\n"
 	    "10:3: randomization stands in routing_rule and its domain blocks, not in domain y.example\n");
+}
+
+static void test_defaults_of_a_template(void **state)
+{
+	(void)state;
+	expect("throttle_template t {\n  default_max_concurrent_connections 5\n  default_max_delivery_rate 1/s\n}\n", "");
+	expect("throttle_template t {\n  max_concurrent_connections 5\n}\n",
+	    "4:3: max_concurrent_connections is default_max_concurrent_connections in a throttle_template: "
+	    "it is for the domains that no rule names\n");
+	expect("throttle_template t {\n  default_max_concurrent_connections -1\n  default_max_delivery_rate\n"
+	    "  default_max_concurrent_connections 1 2\n}\n",
+	    "4:38: default_max_concurrent_connections: `-1` is less than 0\n"
+	    "5:3: default_max_delivery_rate needs a value\n"
+	    "6:40: default_max_concurrent_connections takes one value\n");
+	expect("throttle_template t {\n  default_starttls_use no\n  default_max_concurent_connections 1\n"
+	    "  rule r {\n    domains x.example\n    default_max_delivery_rate 1/s\n  }\n}\n",
+	    "4:3: starttls_use stands in general, ip_address, relay_server or domain, not in throttle_template t\n"
+	    "5:3: unknown directive `default_max_concurent_connections`; "
+	    "did you mean `default_max_concurrent_connections`?\n"
+	    "8:5: default_max_delivery_rate stands in throttle_template, not in rule r of throttle_template t\n");
+}
+
+static void test_domains_of_a_rule(void **state)
+{
+	(void)state;
+	expect("throttle_template t {\n  rule a {\n    max_concurrent_connections 1\n  }\n  rule b {\n"
+	    "    domains x..example, *.x.example, mx:*.*\n  }\n}\n",
+	    "4:3: rule a of throttle_template t lacks domains\n"
+	    "8:13: domains: `x..example` is not the name of a domain: there is nothing between two dots\n"
+	    "8:38: domains: `mx:*.*` is not the name of a domain\n");
+	expect("throttle_template t {\n  rule a {\n    domains X.example, *.x.example, x.example\n  }\n  rule b {\n"
+	    "    domains mx:x.example\n    domains [*.]x.example, x.EXAMPLE\n  }\n}\n"
+	    "throttle_template u {\n  rule a {\n    domains x.example\n  }\n}\n",
+	    "9:28: domains: `x.example` is a domain of rule a of throttle_template t already (t.conf:5)\n");
+	expect("ip_address a {\n  smtp_source 127.0.0.1 a.example\n  throttle_template u\n}\nthrottle_template t {\n}\n"
+	    "relay_server r {\n  destination 127.0.0.1:25\n  throttle_template t\n}\n",
+	    "5:21: throttle_template: `u` is not defined: there is no throttle_template of that name; did you mean `t`?\n"
+	    "11:3: throttle_template stands in ip_address, not in relay_server r\n");
 }
 
 static void test_what_is_required(void **state)
@@ -564,6 +605,8 @@ int main(void)
 		cmocka_unit_test(test_names_of_virtual_mtas),
 		cmocka_unit_test(test_kinds_of_virtual_mtas_share_their_names),
 		cmocka_unit_test(test_domain_blocks_of_a_routing_rule),
+		cmocka_unit_test(test_defaults_of_a_template),
+		cmocka_unit_test(test_domains_of_a_rule),
 		cmocka_unit_test(test_what_is_required),
 		cmocka_unit_test(test_mx_patterns_cannot_route),
 		cmocka_unit_test(test_patterns_are_checked),

@@ -29,6 +29,7 @@ struct place {
 static const struct place order[] = {
 #define NAMED(p) { "ip_address ip-1 {\n domain " p " {\n", 2 }
 #define ANY(p) { "ip_address * {\n domain " p " {\n", 2 }
+#define RULE(p) { "throttle_template t {\n rule \"r " p "\" {\n domains " p "\n", 2 }
 #define TOP(p) { "domain " p " {\n", 1 }
 #define PATTERNS(P)									\
 	P("foo.example.com"), P("[*.]foo.example.com"), P("*.example.com"),		\
@@ -39,6 +40,7 @@ static const struct place order[] = {
 	P("mx:*.net"), P("mx:[*.]net"), P("mx:*"),					\
 	P("mx:[*.]a.b.example.org"), P("mx:*.b.example.org")
 	PATTERNS(NAMED), PATTERNS(ANY),
+	PATTERNS(RULE), { "throttle_template t {\n default_", 1 },
 	{ "ip_address ip-1 {\n", 1 }, { "ip_address * {\n", 1 },
 	PATTERNS(TOP),
 	{ "general {\n", 1 },
@@ -64,7 +66,8 @@ static char *file_of(size_t from, bool backwards)
 	FILE *f = open_memstream(&out, &size);
 
 	fputs(fx_load_all, f);
-	fputs("ip_address ip-1 {\n smtp_source 127.0.0.1 a.example\n}\n", f);
+	fputs("ip_address ip-1 {\n smtp_source 127.0.0.1 a.example\n throttle_template t\n}\n"
+	    "throttle_template t {\n}\n", f);
 	for (size_t k = from; k < NPLACES; k++) {
 		size_t i = backwards ? NPLACES - 1 - (k - from) : k;
 
@@ -146,6 +149,62 @@ static void test_subdomain_pattern_does_not_match_the_domain(void **state)
 	assert_int_equal(limit_of(snap, "", "b.example", NULL, 0), 2);
 	assert_int_equal(limit_of(snap, "", "x.b.example", NULL, 0), 2);
 	assert_int_equal(limit_of(snap, "", "xn--bcher-kva.example", NULL, 0), 3);
+	ga_snapshot_unref(snap);
+}
+
+#define TWO_IPS "ip_address ip-1 {\nsmtp_source 127.0.0.1 a.example\n}\nip_address ip-2 {\nsmtp_source 127.0.0.2 b.example\n}\n"
+
+static void test_a_template_is_the_address_s_own_or_that_of_all(void **state)
+{
+	const struct ga_str mx[] = { GA_STR("mx1.google.com") };
+	struct ga_snapshot *snap = fx_snapshot("load_module throttle, route\n" TWO_IPS
+	    "relay_server up {\ndestination 127.0.0.1:25\n}\nrouting_rule r {\ndeliver_through ip-1 1\n}\n"
+	    "ip_address ip-1 {\nthrottle_template One\n}\nip_address * {\nthrottle_template two\n}\n"
+	    "throttle_template one {\nrule a {\ndomains a.example\nmax_concurrent_connections 1\n}\n}\n"
+	    "throttle_template two {\ndefault_max_concurrent_connections 4\n"
+	    "rule b {\ndomains b.example, mx:*.google.com\nmax_concurrent_connections 2\n}\n"
+	    "domain c.example {\nmax_concurrent_connections 3\n}\n}\n");
+
+	(void)state;
+	assert_int_equal(limit_of(snap, "ip-1", "a.example", NULL, 0), 1);
+	assert_int_equal(limit_of(snap, "ip-1", "b.example", mx, 1), 100);
+	assert_int_equal(limit_of(snap, "ip-2", "b.example", NULL, 0), 2);
+	assert_int_equal(limit_of(snap, "ip-2", "x.example", mx, 1), 2);
+	assert_int_equal(limit_of(snap, "ip-2", "c.example", mx, 1), 3);
+	assert_int_equal(limit_of(snap, "ip-2", "a.example", NULL, 0), 4);
+	assert_int_equal(limit_of(snap, "no such", "b.example", NULL, 0), 2);
+	assert_int_equal(limit_of(snap, "up", "b.example", mx, 1), 100);
+	assert_int_equal(limit_of(snap, "r", "c.example", mx, 1), 100);
+	assert_false(ga_snapshot_wants_mx(snap, GA_STR("ip-1")));
+	assert_true(ga_snapshot_wants_mx(snap, GA_STR("ip-2")));
+	assert_true(ga_snapshot_wants_mx(snap, GA_STR("no such")));
+	assert_false(ga_snapshot_wants_mx(snap, GA_STR("up")));
+	ga_snapshot_unref(snap);
+}
+
+static void test_a_rule_falls_back_to_its_template_directive_by_directive(void **state)
+{
+	static const char *const patterns[] = { "gmail.com", "mx:*.google.com", "[*.]x.example" };
+	struct ga_snapshot *snap = fx_snapshot("load_module throttle, route\n" TWO_IPS
+	    "throttle_template t {\ndefault_max_concurrent_connections 4\ndefault_max_delivery_rate 5/s\n"
+	    "rule g {\ndomains GMAIL.com., mx:*.Google.com\nmax_concurrent_connections 2\n}\n}\n"
+	    "ip_address * {\nthrottle_template t\nmax_delivery_rate 9/s\n}\n"
+	    "throttle_template t {\nrule G {\ndomains [*.]x.example\n}\n}\n");
+	const struct ga_settings *s = ga_snapshot_resolve(snap, GA_STR("ip-1"), GA_STR("gmail.com"), NULL, 0);
+	const struct fx_throttle *c = ga_settings_conf(s, "throttle");
+	const struct ga_object *rule = ga_settings_source(s, "throttle", "max_concurrent_connections");
+	struct ga_strlist domains = ga_object_patterns(rule);
+
+	(void)state;
+	assert_int_equal(c->max_concurrent_connections, 2);
+	assert_true(c->max_delivery_rate.per_second == 5.0);
+	assert_string_equal(ga_object_context(rule), "rule");
+	assert_int_equal(domains.n, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_true(ga_str_eq(domains.v[i], ga_str_c(patterns[i])));
+	assert_string_equal(ga_object_context(ga_settings_source(s, "throttle", "max_delivery_rate")), "throttle_template");
+	assert_string_equal(ga_settings_where(s, "throttle", "max_delivery_rate"), "test.conf:10");
+	assert_int_equal(limit_of(snap, "ip-1", "sub.x.example", NULL, 0), 2);
 	ga_snapshot_unref(snap);
 }
 
@@ -314,10 +373,10 @@ static void test_objects_in_the_order_of_the_file(void **state)
 	assert_ptr_equal(ga_object_parent(r), t);
 	assert_true(ga_object_has(r, "throttle", "max_concurrent_connections"));
 	assert_false(ga_object_has(r, "throttle", "max_delivery_rate"));
+	assert_true(ga_object_has(t, "throttle", "max_concurrent_connections"));
 	assert_string_equal(ga_object_where(r), "test.conf:3");
 	c = ga_settings_conf(ga_snapshot_object(snap, r), "throttle");
 	assert_int_equal(c->max_concurrent_connections, 2);
-	assert_int_equal(c->default_max_concurrent_connections, 5);
 	r = ga_object_next(r);
 	assert_true(ga_str_eq(ga_object_name(r), GA_STR("a")));
 	assert_null(ga_object_next(r));
@@ -499,6 +558,8 @@ int main(void)
 		cmocka_unit_test(test_the_default_is_last),
 		cmocka_unit_test(test_mx_patterns_wait_for_names),
 		cmocka_unit_test(test_subdomain_pattern_does_not_match_the_domain),
+		cmocka_unit_test(test_a_template_is_the_address_s_own_or_that_of_all),
+		cmocka_unit_test(test_a_rule_falls_back_to_its_template_directive_by_directive),
 		cmocka_unit_test(test_each_directive_for_itself),
 		cmocka_unit_test(test_lists_add_up_in_a_block_and_replace_the_default),
 		cmocka_unit_test(test_a_later_value_wins_in_blocks_of_one_name),
