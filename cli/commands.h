@@ -43,6 +43,8 @@ int cli_close_connection(int argc, char **argv);
 int cli_explain(int argc, char **argv);
 int cli_remote_connections(int argc, char **argv);
 int cli_status(int argc, char **argv);
+int cli_throttle(int argc, char **argv);
+int cli_throttles(int argc, char **argv);
 int cli_waits(int argc, char **argv);
 
 #endif

@@ -2,10 +2,7 @@
  * connections_print.c - the layouts of `greenarrow remote_connections`: a table,
  * and a block of lines a connection.
  *
- * Pure: an answer of the daemon in, text out.  In the table a cell is as wide as
- * the longest of its heading, its values and its least width; cells that belong
- * together (IP -> IP) share a heading above and a line of dashes below.
- * What comes from DNS is printed without control characters.
+ * Pure: an answer of the daemon in, text out.
  */
 #include "config.h"
 
@@ -14,8 +11,7 @@
 
 #include "commands.h"
 #include "connections_print.h"
-
-#define CELL_TEXT 320		/* a domain has 255 octets, a key a little more */
+#include "table.h"
 
 static struct json_object *
 list_of(struct json_object *answer, size_t *n)
@@ -34,32 +30,6 @@ is_saved(struct json_object *c)
 
 /* --- values as text --- */
 
-typedef void text_fn(struct json_object *c, const char *key, const struct timespec *now, char *to);
-
-static void
-text_string(struct json_object *c, const char *key, const struct timespec *now, char *to)
-{
-	(void)now;
-	snprintf(to, CELL_TEXT, "%s", cli_string(c, key));
-	for (; *to != '\0'; to++)
-		if ((unsigned char)*to < ' ' || *to == 0x7f)
-			*to = '?';
-}
-
-static void
-text_number(struct json_object *c, const char *key, const struct timespec *now, char *to)
-{
-	(void)now;
-	snprintf(to, CELL_TEXT, "%lld", (long long)cli_int(c, key));
-}
-
-static void
-text_yes_no(struct json_object *c, const char *key, const struct timespec *now, char *to)
-{
-	(void)now;
-	snprintf(to, CELL_TEXT, "%s", json_object_get_boolean(cli_member(c, key)) ? "yes" : "no");
-}
-
 /* "sending message (waiting)" is "sending data (waiting)" in the table. */
 static void
 text_command(struct json_object *c, const char *key, const struct timespec *now, char *to)
@@ -69,9 +39,9 @@ text_command(struct json_object *c, const char *key, const struct timespec *now,
 
 	(void)now;
 	if (strncmp(command, message, sizeof message - 1) == 0)
-		snprintf(to, CELL_TEXT, "sending data %s", command + sizeof message - 1);
+		snprintf(to, TABLE_TEXT, "sending data %s", command + sizeof message - 1);
 	else
-		snprintf(to, CELL_TEXT, "%s", *command != '\0' ? command : "-");
+		snprintf(to, TABLE_TEXT, "%s", *command != '\0' ? command : "-");
 }
 
 static void
@@ -80,7 +50,7 @@ text_command_time(struct json_object *c, const char *key, const struct timespec 
 	(void)now;
 	*to = '\0';
 	if (*cli_string(c, "current_smtp_command") != '\0')
-		snprintf(to, CELL_TEXT, "%.3fs", (double)cli_int(c, key) / 1000);
+		snprintf(to, TABLE_TEXT, "%.3fs", (double)cli_int(c, key) / 1000);
 }
 
 /* key: "local" or "remote" */
@@ -95,9 +65,9 @@ text_address(struct json_object *c, const char *key, const struct timespec *now,
 	snprintf(port_key, sizeof port_key, "%s_port", key);
 	ip = cli_string(c, ip_key);
 	if (*ip == '\0')
-		snprintf(to, CELL_TEXT, "-");	/* not known before it is connected */
+		snprintf(to, TABLE_TEXT, "-");	/* not known before it is connected */
 	else
-		snprintf(to, CELL_TEXT, strchr(ip, ':') != NULL ? "[%s]:%lld" : "%s:%lld", ip,
+		snprintf(to, TABLE_TEXT, strchr(ip, ':') != NULL ? "[%s]:%lld" : "%s:%lld", ip,
 		    (long long)cli_int(c, port_key));
 }
 
@@ -106,11 +76,11 @@ static void
 text_seconds(int64_t s, char *to)
 {
 	if (s < 60)
-		snprintf(to, CELL_TEXT, "%llds", (long long)s);
+		snprintf(to, TABLE_TEXT, "%llds", (long long)s);
 	else if (s < 3600)
-		snprintf(to, CELL_TEXT, "%lldm%llds", (long long)s / 60, (long long)s % 60);
+		snprintf(to, TABLE_TEXT, "%lldm%llds", (long long)s / 60, (long long)s % 60);
 	else
-		snprintf(to, CELL_TEXT, "%lldh%lldm%llds", (long long)s / 3600,
+		snprintf(to, TABLE_TEXT, "%lldh%lldm%llds", (long long)s / 3600,
 		    (long long)s / 60 % 60, (long long)s % 60);
 }
 
@@ -153,128 +123,30 @@ text_timeout(struct json_object *c, const char *key, const struct timespec *now,
 	if (is_saved(c))
 		text_seconds(cli_int(c, key), to);
 	else
-		snprintf(to, CELL_TEXT, "active");
+		snprintf(to, TABLE_TEXT, "active");
 }
 
 /* --- the table --- */
 
-static const struct cell {
-	const char *before;	/* what separates it from the cell to its left */
-	const char *above;	/* first line of the heading, over this cell and those joined to it */
-	const char *heading;
-	int least;
-	bool left;
-	text_fn *text;
-	const char *key;
-} cells[] = {
-	{ "", "", "id", 6, false, text_number, "id" },
-	{ "  ", "", "state", 20, false, text_string, "state" },
+static const struct table_cell cells[] = {
+	{ "", "", "id", 6, false, table_text_number, "id" },
+	{ "  ", "", "state", 20, false, table_text_string, "state" },
 	{ "  ", "current smtp", "command", 26, false, text_command, "current_smtp_command" },
 	{ " / ", "", "time", 6, false, text_command_time, "current_smtp_command_duration_ms" },
-	{ "  ", "", "tls", 3, false, text_yes_no, "tls_active" },
+	{ "  ", "", "tls", 3, false, table_text_yes_no, "tls_active" },
 	{ "  ", "", "local ip:port", 19, false, text_address, "local" },
 	{ " -> ", "", "remote ip:port", 0, false, text_address, "remote" },
 	{ "  ", "connected", "time", 9, false, text_age, "start_time" },
-	{ "  ", "messages", "sent", 6, false, text_number, "deliveries_done" },
-	{ " / ", "", "max", 3, false, text_number, "deliveries_max" },
+	{ "  ", "messages", "sent", 6, false, table_text_number, "deliveries_done" },
+	{ " / ", "", "max", 3, false, table_text_number, "deliveries_max" },
 	{ "  ", "", "timeout", 7, false, text_timeout, "conn_expires_remaining" },
-	{ "  ", "", "mtaid", 6, false, text_string, "outmtaid" },
-	{ "  ", "throttle group", "key", 4, false, text_string, "throttle_group_key" },
-	{ " / ", "", "maxconn", 7, false, text_number, "throttle_group_maxconn" },
-	{ "  ", "", "mx hostname", 0, true, text_string, "mx_hostname" },
-	{ "  ", "", "initial domain", 0, true, text_string, "initial_domain" },
-	{ "  ", "", "most recent domain", 0, true, text_string, "most_recent_domain" },
+	{ "  ", "", "mtaid", 6, false, table_text_string, "outmtaid" },
+	{ "  ", "throttle group", "key", 4, false, table_text_string, "throttle_group_key" },
+	{ " / ", "", "maxconn", 7, false, table_text_number, "throttle_group_maxconn" },
+	{ "  ", "", "mx hostname", 0, true, table_text_string, "mx_hostname" },
+	{ "  ", "", "initial domain", 0, true, table_text_string, "initial_domain" },
+	{ "  ", "", "most recent domain", 0, true, table_text_string, "most_recent_domain" },
 };
-#define NCELLS (sizeof cells / sizeof cells[0])
-
-static bool
-joined(size_t i)
-{
-	return i < NCELLS && strcmp(cells[i].before, "  ") != 0;
-}
-
-/* Of cell i and those joined to it; *next: the cell behind them. */
-static int
-group_width(const int *widths, size_t i, size_t *next)
-{
-	int width = widths[i];
-
-	for (*next = i + 1; joined(*next); ++*next)
-		width += (int)strlen(cells[*next].before) + widths[*next];
-	return width;
-}
-
-/* A line of a table: what only would be white space at its end is not printed. */
-struct line {
-	FILE *out;
-	int blanks;
-};
-
-static void
-put(struct line *l, const char *text, int width, bool left)
-{
-	int n = (int)strlen(text), pad = width > n ? width - n : 0;
-
-	if (!left)
-		l->blanks += pad;
-	while (n > 0 && text[n - 1] == ' ')
-		n--;
-	if (n > 0) {
-		fprintf(l->out, "%*s%.*s", l->blanks, "", n, text);
-		l->blanks = 0;
-	}
-	l->blanks += (int)strlen(text) - n + (left ? pad : 0);
-}
-
-static void
-print_heading(FILE *out, const int *widths)
-{
-	static const char dashes[] = "----------------------------------------------------------------";
-	struct line l = { out, 0 };
-	size_t i, next;
-	int width;
-
-	for (i = 0; i < NCELLS; i = next) {
-		width = group_width(widths, i, &next);
-		put(&l, cells[i].before, 0, true);
-		put(&l, cells[i].above, width, cells[i].left);
-	}
-	l = (struct line){ out, 0 };
-	fputc('\n', out);
-	for (i = 0; i < NCELLS; i++) {
-		put(&l, cells[i].before, 0, true);
-		put(&l, cells[i].heading, widths[i], cells[i].left);
-	}
-	fputc('\n', out);
-	for (i = 0; i < NCELLS; i = next) {
-		fputs(cells[i].before, out);
-		for (width = group_width(widths, i, &next); width > 0; width -= (int)sizeof dashes - 1)
-			fprintf(out, "%.*s", width, dashes);
-	}
-	fputc('\n', out);
-}
-
-static void
-find_widths(struct json_object *list, size_t n, const struct timespec *now, int *widths)
-{
-	char text[CELL_TEXT];
-
-	for (size_t i = 0; i < NCELLS; i++) {
-		int heading = (int)strlen(cells[i].heading);
-
-		widths[i] = cells[i].least > heading ? cells[i].least : heading;
-	}
-	for (size_t k = 0; k < n; k++)
-		for (size_t i = 0; i < NCELLS; i++) {
-			int width;
-
-			cells[i].text(json_object_array_get_idx(list, k), cells[i].key, now, text);
-			width = (int)strlen(text);
-			if (width > widths[i])
-				widths[i] = width;
-		}
-}
-
 static void
 print_totals(FILE *out, struct json_object *answer)
 {
@@ -288,23 +160,7 @@ print_totals(FILE *out, struct json_object *answer)
 void
 connections_print_brief(FILE *out, struct json_object *answer, struct timespec now)
 {
-	size_t n;
-	struct json_object *list = list_of(answer, &n);
-	int widths[NCELLS];
-	char text[CELL_TEXT];
-
-	find_widths(list, n, &now, widths);
-	print_heading(out, widths);
-	for (size_t k = 0; k < n; k++) {
-		struct line l = { out, 0 };
-
-		for (size_t i = 0; i < NCELLS; i++) {
-			cells[i].text(json_object_array_get_idx(list, k), cells[i].key, &now, text);
-			put(&l, cells[i].before, 0, true);
-			put(&l, text, widths[i], cells[i].left);
-		}
-		fputc('\n', out);
-	}
+	table_print(out, cells, sizeof cells / sizeof cells[0], cli_member(answer, "remote_connections"), &now);
 	fputc('\n', out);
 	print_totals(out, answer);
 }
@@ -325,7 +181,7 @@ text_start(struct json_object *c, const char *key, const struct timespec *now, c
 	localtime_r(&t.tv_sec, &tm);
 	strftime(day, sizeof day, "%Y-%m-%d %H:%M:%S", &tm);
 	strftime(zone, sizeof zone, "%z %Z", &tm);
-	snprintf(to, CELL_TEXT, "%s.%09ld %s", day, t.tv_nsec, zone);
+	snprintf(to, TABLE_TEXT, "%s.%09ld %s", day, t.tv_nsec, zone);
 }
 
 static void
@@ -335,44 +191,44 @@ text_command_and_time(struct json_object *c, const char *key, const struct times
 
 	(void)now;
 	if (*command == '\0')
-		snprintf(to, CELL_TEXT, "-");
+		snprintf(to, TABLE_TEXT, "-");
 	else
-		snprintf(to, CELL_TEXT, "%s (%.3fs)", command,
+		snprintf(to, TABLE_TEXT, "%s (%.3fs)", command,
 		    (double)cli_int(c, "current_smtp_command_duration_ms") / 1000);
 }
 
 static void
 text_deliveries(struct json_object *c, const char *key, const struct timespec *now, char *to)
 {
-	int n = snprintf(to, CELL_TEXT, "%lld / %lld ", (long long)cli_int(c, key),
+	int n = snprintf(to, TABLE_TEXT, "%lld / %lld ", (long long)cli_int(c, key),
 	    (long long)cli_int(c, "deliveries_max"));
 
 	(void)now;
 	if (is_saved(c))
-		snprintf(to + n, CELL_TEXT - (size_t)n, "(%lld secs until close)",
+		snprintf(to + n, TABLE_TEXT - (size_t)n, "(%lld secs until close)",
 		    (long long)cli_int(c, "conn_expires_remaining"));
 	else
-		snprintf(to + n, CELL_TEXT - (size_t)n, "(active)");
+		snprintf(to + n, TABLE_TEXT - (size_t)n, "(active)");
 }
 
 static const struct {
 	const char *title;
-	text_fn *text;
+	table_text_fn *text;
 	const char *key;
 } lines[] = {
-	{ "Connection State:", text_string, "state" },
+	{ "Connection State:", table_text_string, "state" },
 	{ "Connection Time:", text_start, "start_time" },
 	{ "Current SMTP Command:", text_command_and_time, "current_smtp_command" },
-	{ "TLS Active:", text_yes_no, "tls_active" },
-	{ "Local IP:", text_string, "local_ip" },
-	{ "Remote IP:", text_string, "remote_ip" },
+	{ "TLS Active:", table_text_yes_no, "tls_active" },
+	{ "Local IP:", table_text_string, "local_ip" },
+	{ "Remote IP:", table_text_string, "remote_ip" },
 	{ "Deliveries Completed:", text_deliveries, "deliveries_done" },
-	{ "VirtualMTA ID:", text_string, "outmtaid" },
-	{ "Throttle Group Key:", text_string, "throttle_group_key" },
-	{ "Throttle Group Maxconn:", text_number, "throttle_group_maxconn" },
-	{ "MX Hostname:", text_string, "mx_hostname" },
-	{ "Initial Domain:", text_string, "initial_domain" },
-	{ "Most Recent Domain:", text_string, "most_recent_domain" },
+	{ "VirtualMTA ID:", table_text_string, "outmtaid" },
+	{ "Throttle Group Key:", table_text_string, "throttle_group_key" },
+	{ "Throttle Group Maxconn:", table_text_number, "throttle_group_maxconn" },
+	{ "MX Hostname:", table_text_string, "mx_hostname" },
+	{ "Initial Domain:", table_text_string, "initial_domain" },
+	{ "Most Recent Domain:", table_text_string, "most_recent_domain" },
 };
 
 void
@@ -380,7 +236,7 @@ connections_print_verbose(FILE *out, struct json_object *answer)
 {
 	size_t n;
 	struct json_object *list = list_of(answer, &n);
-	char text[CELL_TEXT];
+	char text[TABLE_TEXT];
 
 	for (size_t k = 0; k < n; k++) {
 		struct json_object *c = json_object_array_get_idx(list, k);

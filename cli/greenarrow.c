@@ -22,6 +22,8 @@ static const struct cli_command commands[] = {
 	{ "explain", "why mail moves or does not", cli_explain },
 	{ "remote_connections", "all open connections for delivering mail", cli_remote_connections },
 	{ "status", "one screen: what the daemon is doing", cli_status },
+	{ "throttle", "one throttle group", cli_throttle },
+	{ "throttles", "all throttle groups: limits, what is used, what waits", cli_throttles },
 	{ "waits", "hooks that a module has not answered yet", cli_waits },
 	{ NULL, NULL, NULL }
 };

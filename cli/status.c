@@ -107,6 +107,14 @@ print_connections_out(struct json_object *out)
 }
 
 static void
+print_throttle(struct json_object *t)
+{
+	if (t != NULL)
+		printf("throttle groups %lld, in which %lld envelopes wait\n", (long long)cli_int(t, "groups"),
+		    (long long)cli_int(t, "waiting"));
+}
+
+static void
 print_reports(struct json_object *r)
 {
 	if (r != NULL)
@@ -147,6 +155,7 @@ print_screen(struct json_object *o)
 	print_rates(cli_member(o, "rates"));
 	print_connections_in(cli_member(o, "smtp_services"));
 	print_connections_out(cli_member(o, "smtp_client"));
+	print_throttle(cli_member(o, "throttle"));
 	print_reports(cli_member(o, "reports"));
 	print_spool(cli_member(o, "spool"));
 	print_list("paused", cli_member(o, "paused"), "what", "why");
@@ -158,5 +167,5 @@ cli_status(int argc, char **argv)
 {
 	return cli_report(argc, argv, "status", "status [ARGUMENTS]",
 	    "This tool shows what the daemon is doing: version, uptime, loops, queue,\n"
-	    "connections, rates, what is paused, and the last reload.", print_screen);
+	    "connections, throttle groups, rates, what is paused, and the last reload.", print_screen);
 }

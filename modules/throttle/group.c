@@ -15,7 +15,7 @@
 #include "throttle.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct ga_group *table;
+static struct ga_group *table, *numbered;
 static unsigned per_loop[256];
 static bool ended;		/* all loops have: nothing is posted any more */
 static uint32_t numbers;		/* given so far */
@@ -33,16 +33,23 @@ least_loaded(void)
 }
 
 static struct ga_group *
-new_group(struct ga_str key)
+new_group(const struct ga_route *route)
 {
+	struct ga_str key = route->group_key, mta = route->virtual_mta;
 	struct ga_group *g = ga_xcalloc(1, sizeof *g);
+	char *name;
 
-	g->key = ga_xmalloc(key.n + 1);
+	g->key = ga_xcalloc(1, key.n + mta.n + 2);
 	memcpy(g->key, key.p, key.n);
-	g->key[key.n] = '\0';
+	name = g->key + key.n + 1;
+	if (mta.n > 0)
+		memcpy(name, mta.p, mta.n);
+	g->virtual_mta = name;
+	g->mta_id = route->mta_id;
 	g->home = least_loaded();
 	g->number = ++numbers;
 	HASH_ADD_KEYPTR(hh, table, g->key, key.n, g);
+	HASH_ADD(by_number, numbered, number, sizeof g->number, g);
 	return g;
 }
 
@@ -58,7 +65,7 @@ thr_group_of(struct ga_route *route)
 	if (g == NULL) {
 		HASH_FIND(hh, table, route->group_key.p, route->group_key.n, g);
 		if (g == NULL)
-			g = new_group(route->group_key);
+			g = new_group(route);
 		g->refs++;
 		__atomic_store_n(&route->group, g, __ATOMIC_RELEASE);
 	}
@@ -77,6 +84,40 @@ thr_group_find(struct ga_str key, struct ga_worker **home)
 		*home = g->home;
 	pthread_mutex_unlock(&lock);
 	return g;
+}
+
+/* No key of a route begins with a t and a digit. */
+struct ga_group *
+thr_group_named(struct ga_str name, struct ga_worker **home)
+{
+	struct ga_group *g;
+	unsigned long number;
+	uint32_t key;
+	char *end;
+
+	if (name.n < 2 || name.p[0] != 't' || name.p[1] < '0' || name.p[1] > '9')
+		return thr_group_find(name, home);
+	number = strtoul(name.p + 1, &end, 10);
+	if (end != name.p + name.n || number > UINT32_MAX)
+		return NULL;
+	key = (uint32_t)number;
+	pthread_mutex_lock(&lock);
+	HASH_FIND(by_number, numbered, &key, sizeof key, g);
+	if (g != NULL)
+		*home = g->home;
+	pthread_mutex_unlock(&lock);
+	return g;
+}
+
+unsigned
+thr_groups_count(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&lock);
+	n = HASH_COUNT(table);
+	pthread_mutex_unlock(&lock);
+	return n;
 }
 
 static bool
@@ -98,6 +139,21 @@ neutral_at(const struct ga_group *g)
 	return at > ga_mono_us() ? at : 0;
 }
 
+static void
+forget(struct ga_group *g)
+{
+	HASH_DEL(table, g);
+	HASH_DELETE(by_number, numbered, g);
+}
+
+static void
+group_free(struct ga_group *g)
+{
+	free(g->domains);
+	free(g->key);
+	free(g);
+}
+
 /* On the home loop: the last reference has gone; is it still so, and is all quiet? */
 static void
 gone(struct ga_worker *w, struct ga_post *post)
@@ -115,7 +171,7 @@ gone(struct ga_worker *w, struct ga_post *post)
 		thr_wake_at(g, later);
 	}
 	if (free_it) {
-		HASH_DEL(table, g);
+		forget(g);
 		per_loop[ga_worker_index(g->home)]--;
 	}
 	pthread_mutex_unlock(&lock);
@@ -124,12 +180,12 @@ gone(struct ga_worker *w, struct ga_post *post)
 	thr_slot_forget(g);
 	ga_timer_free(g->timer);
 	if (g->prev != NULL) {
+		thr_cursors_pass(thr_loop(g->home), g);
 		*g->prev = g->next;
 		if (g->next != NULL)
 			g->next->prev = g->prev;
 	}
-	free(g->key);
-	free(g);
+	group_free(g);
 }
 
 static void
@@ -146,9 +202,8 @@ look_soon(struct ga_group *g)
 static void
 bury(struct ga_group *g)
 {
-	HASH_DEL(table, g);
-	free(g->key);
-	free(g);
+	forget(g);
+	group_free(g);
 }
 
 void

@@ -9,6 +9,7 @@
  * All on the group's home loop, which has one table of the lanes of all its groups:
  * a hundred thousand groups with a mail each have no tables of their own to pay for.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "throttle.h"
@@ -68,6 +69,21 @@ lane_of(struct ga_group *g, const struct ga_ticket *t)
 	return lane;
 }
 
+/* by: 1 or -1 */
+static void
+count_waiting(struct ga_group *g, const struct ga_ticket *t, unsigned by)
+{
+	struct thr_loop *l = thr_loop(g->home);
+
+	g->waiting += by;
+	if ((t->flags & GA_TICKET_BOUNCE) != 0)
+		g->bounces += by;
+	else if ((t->flags & GA_TICKET_FIRST) != 0)
+		g->firsts += by;
+	atomic_store_explicit(&l->waiting,
+	    atomic_load_explicit(&l->waiting, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
 void
 thr_lane_put(struct ga_group *g, struct ga_ticket *t)
 {
@@ -77,7 +93,7 @@ thr_lane_put(struct ga_group *g, struct ga_ticket *t)
 	*lane->last = t;
 	lane->last = &t->next;
 	lane->n++;
-	g->waiting++;
+	count_waiting(g, t, 1);
 }
 
 /* Tickets of one message on one route, from the head of the lane. */
@@ -89,6 +105,7 @@ take_from(struct ga_group *g, struct thr_lane *lane, unsigned limit)
 
 	while (t != NULL && batch.n < limit && t->seq == batch.first->seq &&
 	    t->route == batch.first->route) {
+		count_waiting(g, t, -1u);
 		end = t;
 		t = t->next;
 		batch.n++;
@@ -96,7 +113,6 @@ take_from(struct ga_group *g, struct thr_lane *lane, unsigned limit)
 	end->next = NULL;
 	lane->first = t;
 	lane->n -= batch.n;
-	g->waiting -= batch.n;
 	g->ring = lane->next;
 	if (t == NULL)
 		lane_free(g, lane);
@@ -125,14 +141,14 @@ thr_lane_put_back(struct ga_group *g, struct ga_batch batch)
 	struct thr_lane *lane = lane_of(g, batch.first);
 	struct ga_ticket *end = batch.first;
 
-	while (end->next != NULL)
-		end = end->next;
+	count_waiting(g, end, 1);
+	for (; end->next != NULL; end = end->next)
+		count_waiting(g, end->next, 1);
 	end->next = lane->first;
 	if (lane->first == NULL)
 		lane->last = &end->next;
 	lane->first = batch.first;
 	lane->n += batch.n;
-	g->waiting += batch.n;
 	g->ring = lane;
 }
 
@@ -150,7 +166,7 @@ recall_lane(struct ga_group *g, struct thr_lane *lane, const struct ga_worker *h
 		}
 		*at = t->next;
 		lane->n--;
-		g->waiting--;
+		count_waiting(g, t, -1u);
 		n++;
 		t->result = GA_RESULT_RECALLED;
 		ga_ticket_end(t);

@@ -90,6 +90,45 @@ thr_rate_when(const struct thr_rate *r)
 	return r->step_ns == 0 || r->due_ns <= r->slack_ns ? 0 : (r->due_ns - r->slack_ns + 999) / 1000;
 }
 
+/* --- what was done --- */
+
+#define SPAN_US 5000000u
+
+/* The spans that are over have moved on. */
+static struct thr_recent
+recent_at(struct thr_recent r, uint64_t now_us)
+{
+	uint32_t span = (uint32_t)(now_us / SPAN_US);
+
+	if (span == r.span + 1)
+		return (struct thr_recent){ span, 0, r.now };
+	return span == r.span ? r : (struct thr_recent){ span, 0, 0 };
+}
+
+void
+thr_recent_add(struct thr_recent *r, unsigned n, uint64_t now_us)
+{
+	*r = recent_at(*r, now_us);
+	r->now += n;
+}
+
+void
+thr_recent_take_back(struct thr_recent *r, unsigned n)
+{
+	r->now -= n < r->now ? n : r->now;
+}
+
+/* Over the last 5 to 10 seconds. */
+double
+thr_recent_rate(const struct thr_recent *r, uint64_t now_us)
+{
+	struct thr_recent at = recent_at(*r, now_us);
+
+	return ((double)at.now + at.before) * 1e6 / ((double)SPAN_US + (double)(now_us % SPAN_US));
+}
+
+/* --- in words --- */
+
 /* Set from that rate, as thr_rate_set() rounds it. */
 bool
 thr_rate_is(const struct thr_rate *r, double per_second)

@@ -49,6 +49,7 @@ take_settings(struct ga_group *g, const struct ga_settings *settings, uint64_t n
 	thr_rate_set(&g->deliveries, c->max_delivery_rate.per_second,
 	    (uint64_t)c->max_delivery_burst, now);
 	thr_rate_set(&g->dials, c->max_connection_rate.per_second, 0, now);
+	thr_note_written(g, settings);
 }
 
 static void
@@ -163,9 +164,20 @@ allowed(struct ga_group *g, unsigned most)
 static void
 count(struct ga_group *g, unsigned n)
 {
+	uint64_t now = ga_mono_us();
+
 	g->in_flight += n;
-	if (g->deliveries.step_ns != 0)
-		thr_rate_take(&g->deliveries, n, ga_mono_us());
+	thr_rate_take(&g->deliveries, n, now);
+	thr_recent_add(&g->recent, n, now);
+}
+
+/* They have not begun after all. */
+static void
+count_back(struct ga_group *g, unsigned n)
+{
+	g->in_flight -= n;
+	thr_rate_give_back(&g->deliveries, n);
+	thr_recent_take_back(&g->recent, n);
 }
 
 /* --- the pump --- */
@@ -219,8 +231,7 @@ start_batch(struct ga_group *g)
 		thr_delivery->open(g, g->home, batch);
 		return true;
 	}
-	g->in_flight -= batch.n;
-	thr_rate_give_back(&g->deliveries, batch.n);
+	count_back(g, batch.n);
 	run_release(g, batch.first->route, batch.n);
 	thr_lane_put_back(g, batch);
 	if (g->max != 0 && g->connections >= g->max)
@@ -431,57 +442,6 @@ recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), 
 	}
 }
 
-/* --- reports: loop after loop --- */
-
-struct walk {
-	struct ga_post post;
-	struct ga_worker *asker;
-	unsigned at;
-	void (*fn)(struct ga_group *, const struct ga_group_info *, void *);
-	void (*end)(struct ga_worker *, void *);
-	void *arg;
-};
-
-static void
-walk_end(struct ga_worker *w, struct ga_post *post)
-{
-	struct walk *walk = GA_CONTAINER(post, struct walk, post);
-
-	walk->end(w, walk->arg);
-	free(walk);
-}
-
-static void
-walk_here(struct ga_worker *w, struct ga_post *post)
-{
-	struct walk *walk = GA_CONTAINER(post, struct walk, post);
-
-	for (struct ga_group *g = thr_loop(w)->groups; g != NULL; g = g->next) {
-		struct ga_group_info info = { ga_str_c(g->key), g->connections, g->max, 0,
-			g->waiting, g->in_flight };
-
-		walk->fn(g, &info, walk->arg);
-	}
-	walk->at++;
-	walk->post.fn = walk->at < ga_worker_count() ? walk_here : walk_end;
-	ga_loop_post(walk->at < ga_worker_count() ? ga_worker_get(walk->at) : walk->asker, &walk->post);
-}
-
-static void
-each_group(struct ga_worker *asker,
-    void (*fn)(struct ga_group *, const struct ga_group_info *, void *),
-    void (*end)(struct ga_worker *, void *), void *arg)
-{
-	struct walk *walk = ga_xcalloc(1, sizeof *walk);
-
-	walk->asker = asker;
-	walk->fn = fn;
-	walk->end = end;
-	walk->arg = arg;
-	walk->post.fn = walk_here;
-	ga_loop_post(ga_worker_get(0), &walk->post);
-}
-
 static uint64_t
 limit(const struct ga_settings *settings)
 {
@@ -492,7 +452,7 @@ limit(const struct ga_settings *settings)
 
 static const struct ga_throttle service = {
 	sizeof service, GA_THROTTLE_VERSION, enqueue, recall, next, closed, ended,
-	thr_group_unref, max_connections, key_of, each_group, limit, NULL, thr_explain
+	thr_group_unref, max_connections, key_of, thr_each_group, limit, NULL, thr_explain
 };
 
 /* --- the module --- */
@@ -501,9 +461,14 @@ static void
 add_status(struct ga_inst *inst, struct json_object *status)
 {
 	struct json_object *o = json_object_new_object();
+	int64_t waiting = 0;
 
 	(void)inst;
+	for (unsigned i = 0; i < ga_worker_count(); i++)
+		waiting += thr_loop(ga_worker_get(i))->waiting;
 	json_object_object_add(o, "connections", json_object_new_int((int)thr_slots_used()));
+	json_object_object_add(o, "groups", json_object_new_int((int)thr_groups_count()));
+	json_object_object_add(o, "waiting", json_object_new_int64(waiting));
 	json_object_object_add(status, "throttle", o);
 }
 
@@ -523,6 +488,7 @@ init(struct ga_inst *inst, const void *conf)
 	take_system_limit(conf);
 	ga_service_provide(inst, GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION, &service);
 	ga_status_register(inst, add_status);
+	thr_report_init(inst);
 	return true;
 }
 
@@ -578,6 +544,8 @@ static void
 fini(struct ga_inst *inst)
 {
 	(void)inst;
+	thr_walks_stop();
+	thr_report_stop();
 	thr_groups_end();
 }
 

@@ -5,6 +5,8 @@
 #define THROTTLE_H
 
 #define GA_LEVEL GA_ABI_STRICT
+#include <sys/queue.h>
+
 #include <uthash.h>
 
 #include <greenarrow/service/delivery.h>
@@ -50,17 +52,33 @@ struct thr_rate {
 	uint64_t due_ns;		/* when the next would be due, did they come evenly */
 };
 
+/* Recipients tried in this span of SPAN_US and in the one before: see rate.c. */
+struct thr_recent {
+	uint32_t span, now, before;
+};
+
+/* Limits as they are written. */
+#define THR_WRITTEN_TEXT 16
+struct thr_written {
+	unsigned max;
+	double deliveries, dials;	/* a second */
+	char deliveries_text[THR_WRITTEN_TEXT], dials_text[THR_WRITTEN_TEXT];
+};
+
 struct ga_group {
-	UT_hash_handle hh;		/* in the table of all groups, under its lock */
+	UT_hash_handle hh, by_number;	/* in the tables of all groups, under their lock */
 	unsigned refs;			/* under the same lock: routes and travelling tickets */
 	uint32_t number;		/* from 1, never given again: "t17" */
 	char *key;
+	const char *virtual_mta;	/* behind the key */
+	uint32_t mta_id;
 	struct ga_worker *home;
 	/* the rest belongs to the home loop */
 	struct ga_group *next, **prev;	/* groups of this loop */
 	unsigned max;
 	uint64_t snapshot;		/* number of the one that max is from */
 	unsigned connections, waiting, in_flight;
+	unsigned bounces, firsts;	/* of those that wait */
 	struct thr_lane *ring;		/* the lane whose turn it is */
 	struct ga_post pump, gone;
 	bool pumping, going;		/* those posts are under way */
@@ -71,6 +89,9 @@ struct ga_group {
 	uint64_t hold_us;		/* acquire said not before; 0: it did not */
 	struct ga_timer *timer;		/* the one moment at which it is looked at again */
 	uint64_t wake_us;		/* that moment; 0: nothing waits for one */
+	struct thr_recent recent;
+	struct thr_written written;
+	char *domains;			/* patterns of its rule, ", " between them; NULL: it has none */
 };
 
 /* Tickets for the groups of one other loop, on their way there together. */
@@ -87,10 +108,30 @@ struct thr_loop {
 	struct ga_group *groups;
 	struct thr_lane *lanes;		/* of all its groups; hash by key */
 	uint64_t snapshot;		/* number of the newest */
+	_Atomic unsigned waiting;	/* tickets in the groups here; written on this loop */
+	LIST_HEAD(, thr_walk) walks;	/* whose place is here */
 	struct ga_group *waiters, **waiters_end;
 	_Atomic bool wants_slot;	/* some group here waits for a slot of the system */
 	_Atomic bool waking, closing;	/* those posts are under way */
 	struct ga_post wake, close_idle;
+};
+
+/* A visit to all groups: see walk.c. */
+#define THR_SLICE 200		/* groups in one turn of a loop */
+struct thr_walk {
+	struct ga_post post;
+	struct ga_worker *asker;
+	void (*visit)(struct thr_walk *, struct ga_group *);	/* on its loop */
+	/* NULL, or after each slice, on that loop.  True: the post is on its way to the
+	 * asker, who goes on with thr_walk_on() when it likes. */
+	bool (*slice)(struct thr_walk *);
+	void (*end)(struct ga_worker *, struct thr_walk *);	/* on the asker's loop */
+	void (*drop)(struct thr_walk *);	/* in its place, when the loops have ended */
+	bool enough;				/* set by the asker: end */
+	LIST_ENTRY(thr_walk) link, here;	/* private from here on: of all; of this loop */
+	unsigned loop;
+	bool begun;
+	struct ga_group *at;
 };
 
 extern struct ga_inst *thr_inst;
@@ -102,6 +143,8 @@ struct ga_group *thr_group_of(struct ga_route *);	/* with a reference */
 void thr_group_unref(struct ga_group *);
 /* The one of that key, or NULL; may be looked at within a turn of its home loop only. */
 struct ga_group *thr_group_find(struct ga_str key, struct ga_worker **home);
+struct ga_group *thr_group_named(struct ga_str, struct ga_worker **home);	/* also by "t17" */
+unsigned thr_groups_count(void);
 void thr_group_quiet(struct ga_group *);
 void thr_groups_begin(void);		/* no loop runs yet; any more */
 void thr_groups_end(void);
@@ -119,6 +162,9 @@ unsigned thr_rate_allows(const struct thr_rate *, unsigned most, uint64_t now_us
 void thr_rate_take(struct thr_rate *, unsigned n, uint64_t now_us);
 void thr_rate_give_back(struct thr_rate *, unsigned n);
 uint64_t thr_rate_when(const struct thr_rate *);	/* the next may go; in the past: now */
+void thr_recent_add(struct thr_recent *, unsigned n, uint64_t now_us);
+void thr_recent_take_back(struct thr_recent *, unsigned n);
+double thr_recent_rate(const struct thr_recent *, uint64_t now_us);	/* a second */
 #define THR_RATE_TEXT 24
 const char *thr_rate_text(const struct thr_rate *, char to[THR_RATE_TEXT]);	/* "2.5/min" */
 bool thr_rate_is(const struct thr_rate *, double per_second);
@@ -135,6 +181,18 @@ void thr_slot_forget(struct ga_group *);
 unsigned thr_slots_used(void);
 unsigned thr_slots_max(void);		/* 0: no limit */
 unsigned thr_slot_place(const struct ga_group *);	/* in the line of its loop, from 1; 0: not in it */
+/* walk.c: any loop. */
+void thr_walk_begin(struct thr_walk *);
+void thr_walk_on(struct thr_walk *);
+void thr_cursors_pass(struct thr_loop *, const struct ga_group *);	/* it leaves the list */
+void thr_walks_stop(void);
+/* report.c */
+void thr_report_init(struct ga_inst *);
+void thr_report_stop(void);
+void thr_each_group(struct ga_worker *asker,
+    void (*fn)(struct ga_group *, const struct ga_group_info *, void *),
+    void (*end)(struct ga_worker *, void *), void *arg);
+void thr_note_written(struct ga_group *, const struct ga_settings *);
 /* explain.c */
 void thr_explain(struct ga_group_question *);
 const char *thr_duration(uint64_t ms, char *to, size_t room);	/* "29m 12s" */

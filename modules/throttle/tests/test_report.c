@@ -16,6 +16,7 @@
 #include "bed.h"
 
 #include <greenarrow/ga_hook.h>
+#include <greenarrow/service/control.h>
 
 /* --- a module that holds all mail for a while --- */
 
@@ -217,11 +218,16 @@ assert_no_fact(struct ga_route *r, const char *what)
 
 /* --- fixture --- */
 
+static unsigned ncommands;
+static void forget_answer(void);
+
 static void
 up(const char *conf, unsigned workers)
 {
 	memset(conns, 0, sizeof conns);
 	hold_ms = 0;
+	ncommands = 0;
+	forget_answer();
 	ga_service_provide(NULL, GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION, &delivery);
 	bed_up(&(struct bed){ .conf = conf, .modules = modules, .workers = workers });
 	thr = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
@@ -417,6 +423,379 @@ test_a_limit_in_force_that_is_not_the_one_of_the_settings_is_told_with_it(void *
 	down();
 }
 
+/* --- the control socket --- */
+
+static struct { const char *name; ga_control_fn *fn; } commands[8];
+static struct json_object *rows, *last;		/* all of the parts; the end of the answer */
+static unsigned parts;
+static bool slow;
+static char error[200];
+static unsigned nerrors;
+
+void __wrap_ga_control_register(struct ga_inst *, const char *, const char *, ga_control_fn *, void *);
+void __wrap_ga_control_reply(struct ga_control_call *, struct json_object *);
+bool __wrap_ga_control_part(struct ga_control_call *, struct json_object *);
+void __wrap_ga_control_error(struct ga_control_call *, const char *, const char *, ...);
+bool __wrap_ga_control_gone(const struct ga_control_call *);
+
+void
+__wrap_ga_control_register(struct ga_inst *inst, const char *name, const char *help, ga_control_fn *fn,
+    void *arg)
+{
+	(void)inst;
+	(void)help;
+	(void)arg;
+	assert_true(ncommands < sizeof commands / sizeof commands[0]);
+	commands[ncommands].name = name;
+	commands[ncommands++].fn = fn;
+}
+
+void
+__wrap_ga_control_reply(struct ga_control_call *call, struct json_object *result)
+{
+	(void)call;
+	assert_null(last);
+	last = result;
+}
+
+bool
+__wrap_ga_control_part(struct ga_control_call *call, struct json_object *part)
+{
+	struct json_object *list = member(part, "throttles");
+
+	(void)call;
+	assert_null(last);
+	assert_in_range(json_object_array_length(list), 1, THR_SLICE);
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		json_object_array_add(rows, json_object_get(json_object_array_get_idx(list, i)));
+	json_object_put(part);
+	parts++;
+	return !slow;
+}
+
+void
+__wrap_ga_control_error(struct ga_control_call *call, const char *code, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)call;
+	(void)code;
+	nerrors++;
+	va_start(ap, fmt);
+	vsnprintf(error, sizeof error, fmt, ap);
+	va_end(ap);
+}
+
+static bool client_gone;
+
+bool
+__wrap_ga_control_gone(const struct ga_control_call *call)
+{
+	(void)call;
+	return client_gone;
+}
+
+static void
+forget_answer(void)
+{
+	json_object_put(rows);
+	json_object_put(last);
+	rows = json_object_new_array();
+	last = NULL;
+	error[0] = '\0';
+	parts = 0;
+}
+
+/* Begins; what it answers comes with the turns of the loops. */
+static void
+begin(const char *command, const char *args)
+{
+	struct json_object *o = json_tokener_parse(args);
+
+	forget_answer();
+	for (unsigned i = 0; i < ncommands; i++)
+		if (strcmp(commands[i].name, command) == 0)
+			commands[i].fn(NULL, o, NULL);
+	json_object_put(o);
+}
+
+static void
+ask(const char *command, const char *args)
+{
+	begin(command, args);
+	bed_turns(40);
+	assert_true(last != NULL || error[0] != '\0');
+}
+
+static struct json_object *
+row(unsigned i)
+{
+	return json_object_array_get_idx(rows, i);
+}
+
+static unsigned
+nrows(void)
+{
+	return (unsigned)json_object_array_length(rows);
+}
+
+static void
+assert_text(struct json_object *o, const char *key, const char *text)
+{
+	assert_non_null(member(o, key));
+	assert_string_equal(json_object_to_json_string_ext(member(o, key),
+	    JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE), text);
+}
+
+static void
+test_throttles_tells_limits_use_and_what_waits(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("domain x.example, *.x.example {\n  max_concurrent_connections 2\n  max_delivery_rate 120/min\n"
+	    "  max_delivery_burst 100\n}\n", 2);
+	r = new_route("ip2pd7", "x.example");
+	put(r, 1, GA_TICKET_FIRST);
+	bed_advance(1100);
+	put(r, 1, GA_TICKET_FIRST);
+	bed_advance(900);
+	put(r, 3, GA_TICKET_FIRST);
+	put(r, 4, GA_TICKET_BOUNCE | GA_TICKET_FIRST);
+	put(r, 5, 0);
+	r->group->max = 1;
+	ask("throttles", "{}");
+	assert_int_equal(nrows(), 1);
+	assert_text(row(0), "key", "\"ip2pd7\"");
+	assert_text(row(0), "id", "\"t1\"");
+	assert_text(row(0), "virtual_mta", "\"ip-2\"");
+	assert_text(row(0), "outmtaid", "\"2\"");
+	assert_text(row(0), "domains", "[\"x.example\",\"*.x.example\"]");
+	assert_text(row(0), "max_concurrent_connections", "2");
+	assert_text(row(0), "max_concurrent_connections_in_force", "1");
+	assert_text(row(0), "max_delivery_rate", "\"120/min\"");
+	assert_text(row(0), "max_delivery_rate_in_force", "\"120/min\"");
+	assert_text(row(0), "max_connection_rate", "\"0\"");
+	assert_text(row(0), "connections", "2");
+	assert_text(row(0), "in_flight", "2");
+	assert_text(row(0), "queued_ram", "3");
+	assert_text(row(0), "queued_bounce", "4");
+	assert_text(row(0), "queued_disk", "5");
+	assert_text(last, "groups", "1");
+	assert_text(last, "queued_disk", "5");
+	thr->recall(ga_worker_get(0), NULL, NULL);	/* counters follow what goes */
+	bed_turns(10);
+	ask("throttles", "{}");
+	assert_text(row(0), "queued_ram", "0");
+	assert_text(row(0), "queued_bounce", "0");
+	assert_text(row(0), "queued_disk", "0");
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_the_rate_now_is_of_the_last_seconds(void **state)
+{
+	struct thr_recent r = { 0, 0, 0 };
+	uint64_t now = 1000000000;
+
+	(void)state;
+	assert_true(thr_recent_rate(&r, now) < 0.001);
+	for (unsigned i = 0; i < 200; i++, now += 100000)	/* 50 a second for 20 seconds */
+		thr_recent_add(&r, 5, now);
+	assert_in_range((int)thr_recent_rate(&r, now), 49, 51);
+	thr_recent_add(&r, 100, now);
+	thr_recent_take_back(&r, 100);
+	assert_in_range((int)thr_recent_rate(&r, now), 49, 51);
+	assert_true(thr_recent_rate(&r, now + 4000000) < 40);
+	assert_true(thr_recent_rate(&r, now + 11000000) < 0.001);
+}
+
+static void
+test_throttles_filters(void **state)
+{
+	static const struct { const char *args; unsigned n; } table[] = {
+		{ "{}", 3 }, { "{\"key\":\"2,*\"}", 2 }, { "{\"key\":\"2,a.example\"}", 1 }, { "{\"key\":\"t3\"}", 1 },
+		{ "{\"key\":\"t4\"}", 0 }, { "{\"virtual_mta\":\"IP-2\"}", 3 }, { "{\"virtual_mta\":\"2\"}", 3 },
+		{ "{\"virtual_mta\":\"ip-3\"}", 0 }, { "{\"key\":\"relay5\",\"virtual_mta\":\"2\"}", 1 }
+	};
+	struct ga_route *r[3];
+
+	(void)state;
+	up("", 2);
+	r[0] = new_route("2,a.example", "a.example");
+	r[1] = new_route("2,b.example", "b.example");
+	r[2] = new_route("relay5", "c.example");
+	for (unsigned i = 0; i < 3; i++)
+		put(r[i], 1, 0);
+	for (unsigned i = 0; i < sizeof table / sizeof table[0]; i++) {
+		ask("throttles", table[i].args);
+		assert_int_equal(nrows(), table[i].n);
+		assert_int_equal(json_object_get_int(member(last, "groups")), table[i].n);
+	}
+	ask("throttles", "{\"key\":\"2,a.*\"}");
+	assert_text(row(0), "domains", "[\"a.example\"]");
+	ask("throttles", "{\"key\":\"relay5\"}");
+	assert_text(row(0), "domains", "[\"*\"]");
+	for (unsigned i = 0; i < 3; i++)
+		ga_route_unref(r[i]);
+	down();
+}
+
+static void
+test_throttle_finds_a_group_by_key_and_by_number(void **state)
+{
+	static const char *const names[] = { "2,a.example", "2,b.example" };
+	struct ga_route *r[2];
+	char args[64];
+
+	(void)state;
+	up("", 2);
+	for (unsigned i = 0; i < 2; i++) {		/* one on each loop */
+		r[i] = new_route(names[i], names[i] + 2);
+		put(r[i], 1, 0);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		if (i < 2)
+			snprintf(args, sizeof args, "{\"key\":\"%s\"}", names[i]);
+		else
+			snprintf(args, sizeof args, "{\"key\":\"t%u\"}", i - 1);
+		ask("throttle", args);
+		assert_non_null(last);
+		snprintf(args, sizeof args, "\"%s\"", names[i % 2]);
+		assert_text(member(last, "throttle"), "key", args);
+	}
+	for (unsigned i = 0; i < 5; i++) {
+		static const char *const wrong[] = { "t3", "t", "t1x", "2,c.example", "t99999999999999999999" };
+
+		snprintf(args, sizeof args, "{\"key\":\"%s\"}", wrong[i]);
+		ask("throttle", args);
+		assert_null(last);
+		assert_non_null(strstr(error, wrong[i]));
+	}
+	ga_route_unref(r[0]);
+	ga_route_unref(r[1]);
+	down();
+}
+
+/* --- many groups --- */
+
+#define MANY 2000
+static struct ga_route *many[MANY];
+static char keys[MANY][16];
+
+static void
+put_many(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(keys[i], sizeof keys[i], "2,d%u", i);
+		many[i] = new_route(keys[i], keys[i] + 2);
+		put(many[i], 1, 0);
+	}
+	bed_turns(20);
+}
+
+static void
+drop_many(void)
+{
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(10);
+	for (unsigned i = 0; i < MANY; i++) {
+		ga_route_unref(many[i]);
+		many[i] = NULL;
+	}
+	bed_turns(40);
+}
+
+static void
+test_many_groups_come_in_parts_each_once(void **state)
+{
+	static bool seen[MANY + 1];
+
+	(void)state;
+	memset(seen, 0, sizeof seen);
+	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
+	put_many();
+	ask("throttles", "{}");
+	assert_int_equal(nrows(), MANY);
+	assert_in_range(parts, MANY / THR_SLICE, MANY / THR_SLICE + 2);
+	for (unsigned i = 0; i < MANY; i++) {
+		unsigned n = (unsigned)atoi(json_object_get_string(member(row(i), "id")) + 1);
+
+		assert_in_range(n, 1, MANY);
+		assert_false(seen[n]);
+		seen[n] = true;
+	}
+	drop_many();
+	down();
+}
+
+static void
+test_groups_may_go_while_a_client_reads_slowly(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
+	put_many();
+	slow = true;
+	begin("throttles", "{}");
+	bed_turns(10);
+	assert_int_equal(parts, 1);		/* it waits for its client */
+	drop_many();
+	slow = false;
+	before = nrows();
+	bed_advance(100);
+	bed_turns(20);
+	assert_non_null(last);
+	assert_int_equal(nrows(), before + 1);	/* the one in flight */
+	close_all();
+	down();
+}
+
+static void
+test_a_client_that_has_gone_ends_the_walk(void **state)
+{
+	(void)state;
+	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
+	put_many();
+	slow = client_gone = true;
+	begin("throttles", "{}");
+	bed_turns(10);
+	bed_advance(100);
+	bed_turns(10);
+	slow = client_gone = false;
+	assert_non_null(last);
+	assert_int_equal(parts, 1);
+	drop_many();
+	close_all();
+	down();
+}
+
+static void
+test_a_stop_answers_what_is_under_way(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("", 2);
+	r = new_route("2,x.example", "x.example");
+	put(r, 1, 0);
+	slow = true;
+	begin("throttles", "{}");
+	bed_turns(10);
+	slow = false;
+	assert_int_equal(parts, 1);		/* it waits for its client, and time stands still */
+	close_all();
+	ga_route_unref(r);
+	bed_turns(10);
+	nerrors = 0;
+	begin("throttle", "{\"key\":\"2,x.example\"}");
+	bed_down();
+	assert_int_equal(nerrors, 2);
+	assert_null(last);
+}
+
 int
 main(void)
 {
@@ -429,7 +808,19 @@ main(void)
 		cmocka_unit_test(test_the_limit_of_the_system_holds_and_the_place_in_line_is_said),
 		cmocka_unit_test(test_a_hold_of_a_module_is_said),
 		cmocka_unit_test(test_a_limit_in_force_that_is_not_the_one_of_the_settings_is_told_with_it),
+		cmocka_unit_test(test_throttles_tells_limits_use_and_what_waits),
+		cmocka_unit_test(test_the_rate_now_is_of_the_last_seconds),
+		cmocka_unit_test(test_throttles_filters),
+		cmocka_unit_test(test_throttle_finds_a_group_by_key_and_by_number),
+		cmocka_unit_test(test_many_groups_come_in_parts_each_once),
+		cmocka_unit_test(test_groups_may_go_while_a_client_reads_slowly),
+		cmocka_unit_test(test_a_client_that_has_gone_ends_the_walk),
+		cmocka_unit_test(test_a_stop_answers_what_is_under_way),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	json_object_put(rows);
+	json_object_put(last);
+	return failed;
 }

@@ -1,0 +1,505 @@
+/*
+ * report.c - `throttles` and `throttle` of the control socket, for the commands of the same
+ * names.
+ *
+ * throttles: a walk over all groups (walk.c).  After each slice the groups that the filters
+ * take are rows of plain values; they go to the main loop, which writes them as one part of
+ * the answer and sends the walk on: at most a slice of rows is ever held, and a client that
+ * reads slowly slows the walk down and nothing else.
+ * Arguments, all optional: key (fnmatch(3), or "t17"), virtual_mta (a name or a number).
+ *
+ * throttle: one group, asked on its loop.  Argument: key.
+ */
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "throttle.h"
+
+#include <greenarrow/service/control.h>
+
+#define PAUSE_MS 20
+#define KEY_ROOM 300		/* a domain, a number and a comma are less */
+
+struct row {
+	struct row *next;
+	struct ga_str key, virtual_mta, domains;
+	uint32_t number, mta_id;
+	unsigned max, connections, in_flight, ram, bounce, disk;
+	double recent;
+	struct thr_written written;
+	char deliveries[THR_RATE_TEXT], dials[THR_RATE_TEXT];	/* in force */
+};
+
+struct request {
+	struct thr_walk walk;
+	struct ga_control_call *call;
+	struct ga_timer *pause;		/* the client reads slowly */
+	char key[KEY_ROOM], virtual_mta[KEY_ROOM];	/* filters; "": all */
+	struct ga_pool *pool;		/* of the rows */
+	struct row *rows, **rows_end;
+	uint64_t groups, connections, in_flight, ram, bounce, disk;	/* of those taken */
+};
+
+/* A question about one group.  Those under way are in a list, for a stop. */
+struct question {
+	struct ga_post post;
+	LIST_ENTRY(question) link;
+	struct ga_control_call *call;
+	char key[KEY_ROOM];
+	struct ga_pool *pool;
+	struct row *row;		/* NULL: there is no such group */
+};
+static LIST_HEAD(, question) questions = LIST_HEAD_INITIALIZER(questions);
+
+/* --- what is written, kept in the group: the settings may be of a snapshot that has gone --- */
+
+static bool
+is_rule(const struct ga_object *o)
+{
+	return o != NULL && (strcmp(ga_object_context(o), "domain") == 0 ||
+	    strcmp(ga_object_context(o), "rule") == 0);
+}
+
+/* The block that makes these settings a rule of their own, NULL: none. */
+static const struct ga_object *
+rule_of(const struct ga_settings *settings)
+{
+	static const char *const fields[] = { "max_concurrent_connections", "max_delivery_rate",
+		"max_connection_rate" };
+
+	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+		const struct ga_object *o = ga_settings_source(settings, "throttle", fields[i]);
+
+		if (is_rule(o))
+			return o;
+	}
+	return NULL;
+}
+
+static char *
+join(struct ga_strlist list)
+{
+	size_t n = 1;
+	char *text, *to;
+
+	for (size_t i = 0; i < list.n; i++)
+		n += list.v[i].n + 2;
+	to = text = ga_xcalloc(1, n);
+	for (size_t i = 0; i < list.n; i++)
+		to += snprintf(to, n - (size_t)(to - text), "%s%.*s", i > 0 ? ", " : "",
+		    (int)list.v[i].n, list.v[i].p);
+	return text;
+}
+
+static void
+note_rate(double *per_second, char text[THR_WRITTEN_TEXT], const struct ga_rate *rate)
+{
+	*per_second = rate->per_second;
+	snprintf(text, THR_WRITTEN_TEXT, "%.*s", (int)rate->text.n, rate->text.p);
+}
+
+void
+thr_note_written(struct ga_group *g, const struct ga_settings *settings)
+{
+	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
+	const struct ga_object *rule = strncmp(g->key, "ip", 2) == 0 ? rule_of(settings) : NULL;
+
+	g->written.max = (unsigned)c->max_concurrent_connections;
+	note_rate(&g->written.deliveries, g->written.deliveries_text, &c->max_delivery_rate);
+	note_rate(&g->written.dials, g->written.dials_text, &c->max_connection_rate);
+	free(g->domains);
+	g->domains = rule != NULL ? join(ga_object_patterns(rule)) : NULL;
+}
+
+/* --- on the loop of the group --- */
+
+/* Of a rule its patterns, of a group of one domain that. */
+static struct ga_str
+domains_of(const struct ga_group *g)
+{
+	const char *comma = strchr(g->key, ',');
+
+	if (g->domains != NULL)
+		return ga_str_c(g->domains);
+	return ga_str_c(comma != NULL ? comma + 1 : "*");
+}
+
+static void
+rate_in_force(char to[THR_RATE_TEXT], const struct thr_rate *r, double per_second, const char *text)
+{
+	if (thr_rate_is(r, per_second))
+		snprintf(to, THR_RATE_TEXT, "%s", text);
+	else
+		thr_rate_text(r, to);
+}
+
+static struct row *
+new_row(struct ga_pool *pool, const struct ga_group *g)
+{
+	struct row *r = ga_alloc(pool, sizeof *r);
+
+	r->next = NULL;
+	r->key = ga_dup(pool, ga_str_c(g->key));
+	r->virtual_mta = ga_dup(pool, ga_str_c(g->virtual_mta));
+	r->domains = ga_dup(pool, domains_of(g));
+	r->number = g->number;
+	r->mta_id = g->mta_id;
+	r->max = g->max;
+	r->connections = g->connections;
+	r->in_flight = g->in_flight;
+	r->bounce = g->bounces;
+	r->ram = g->firsts;
+	r->disk = g->waiting - g->bounces - g->firsts;
+	r->recent = thr_recent_rate(&g->recent, ga_mono_us());
+	r->written = g->written;
+	rate_in_force(r->deliveries, &g->deliveries, g->written.deliveries, g->written.deliveries_text);
+	rate_in_force(r->dials, &g->dials, g->written.dials, g->written.dials_text);
+	return r;
+}
+
+static bool
+taken(const struct request *q, const struct ga_group *g)
+{
+	char number[16], mta[16];
+
+	snprintf(number, sizeof number, "t%" PRIu32, g->number);
+	snprintf(mta, sizeof mta, "%" PRIu32, g->mta_id);
+	return (q->key[0] == '\0' || strcmp(q->key, number) == 0 || fnmatch(q->key, g->key, 0) == 0) &&
+	    (q->virtual_mta[0] == '\0' || strcmp(q->virtual_mta, mta) == 0 ||
+	    strcasecmp(q->virtual_mta, g->virtual_mta) == 0);
+}
+
+static void
+visit(struct thr_walk *walk, struct ga_group *g)
+{
+	struct request *q = GA_CONTAINER(walk, struct request, walk);
+	struct row *r;
+
+	if (!taken(q, g))
+		return;
+	r = new_row(q->pool, g);
+	*q->rows_end = r;
+	q->rows_end = &r->next;
+	q->groups++;
+	q->connections += r->connections;
+	q->in_flight += r->in_flight;
+	q->ram += r->ram;
+	q->bounce += r->bounce;
+	q->disk += r->disk;
+}
+
+static void write_part(struct ga_worker *, struct ga_post *);
+
+static bool
+slice(struct thr_walk *walk)
+{
+	struct request *q = GA_CONTAINER(walk, struct request, walk);
+
+	if (q->rows == NULL)
+		return false;
+	walk->post.fn = write_part;
+	ga_loop_post(walk->asker, &walk->post);
+	return true;
+}
+
+/* --- JSON --- */
+
+static void
+put_str(struct json_object *o, const char *key, struct ga_str s)
+{
+	json_object_object_add(o, key, json_object_new_string_len(s.p, (int)s.n));
+}
+
+static void
+put_int(struct json_object *o, const char *key, uint64_t v)
+{
+	json_object_object_add(o, key, json_object_new_int64((int64_t)v));
+}
+
+static struct json_object *
+domains_json(struct ga_str s)
+{
+	struct json_object *list = json_object_new_array();
+
+	while (s.n > 0) {
+		const char *comma = memchr(s.p, ',', s.n);
+		size_t n = comma != NULL ? (size_t)(comma - s.p) : s.n;
+
+		json_object_array_add(list, json_object_new_string_len(s.p, (int)n));
+		n += comma != NULL ? 2 : 0;	/* ", " */
+		s.p += n;
+		s.n -= n;
+	}
+	return list;
+}
+
+/* As written, and what holds now. */
+static void
+put_limits(struct json_object *o, const struct row *r)
+{
+	put_int(o, "max_concurrent_connections", r->written.max);
+	put_str(o, "max_delivery_rate", ga_str_c(r->written.deliveries_text));
+	put_str(o, "max_connection_rate", ga_str_c(r->written.dials_text));
+	put_int(o, "max_concurrent_connections_in_force", r->max);
+	put_str(o, "max_delivery_rate_in_force", ga_str_c(r->deliveries));
+	put_str(o, "max_connection_rate_in_force", ga_str_c(r->dials));
+}
+
+static struct json_object *
+row_json(const struct row *r)
+{
+	struct json_object *o = json_object_new_object();
+	char text[32];
+
+	put_str(o, "key", r->key);
+	snprintf(text, sizeof text, "t%" PRIu32, r->number);
+	put_str(o, "id", ga_str_c(text));
+	put_str(o, "virtual_mta", r->virtual_mta);
+	snprintf(text, sizeof text, "%" PRIu32, r->mta_id);
+	put_str(o, "outmtaid", ga_str_c(text));
+	json_object_object_add(o, "domains", domains_json(r->domains));
+	put_limits(o, r);
+	put_int(o, "connections", r->connections);
+	snprintf(text, sizeof text, "%.2f", r->recent);
+	json_object_object_add(o, "deliveries_per_second", json_object_new_double_s(r->recent, text));
+	put_int(o, "queued_ram", r->ram);
+	put_int(o, "queued_bounce", r->bounce);
+	put_int(o, "queued_disk", r->disk);
+	put_int(o, "in_flight", r->in_flight);
+	return o;
+}
+
+/* --- throttles: on the main loop --- */
+
+static void
+no_rows(struct request *q)
+{
+	ga_pool_reset(q->pool);
+	q->rows = NULL;
+	q->rows_end = &q->rows;
+}
+
+static void
+pause_over(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	struct request *q = arg;
+
+	(void)inst;
+	(void)w;
+	q->walk.enough = ga_control_gone(q->call);
+	thr_walk_on(&q->walk);
+}
+
+static void
+write_part(struct ga_worker *w, struct ga_post *post)
+{
+	struct request *q = GA_CONTAINER(post, struct request, walk.post);
+	struct json_object *part = json_object_new_object(), *list = json_object_new_array();
+
+	for (const struct row *r = q->rows; r != NULL; r = r->next)
+		json_object_array_add(list, row_json(r));
+	no_rows(q);
+	json_object_object_add(part, "throttles", list);
+	if (ga_control_part(q->call, part)) {
+		thr_walk_on(&q->walk);
+		return;
+	}
+	if (q->pause == NULL)
+		q->pause = ga_timer_new(thr_inst, w, pause_over, q);
+	ga_timer_arm(q->pause, PAUSE_MS, 0);
+}
+
+static void
+request_free(struct request *q)
+{
+	ga_timer_free(q->pause);
+	ga_pool_free(q->pool);
+	free(q);
+}
+
+static void
+request_end(struct ga_worker *w, struct thr_walk *walk)
+{
+	struct request *q = GA_CONTAINER(walk, struct request, walk);
+	struct json_object *o = json_object_new_object();
+
+	(void)w;
+	put_int(o, "groups", q->groups);
+	put_int(o, "connections", q->connections);
+	put_int(o, "queued_ram", q->ram);
+	put_int(o, "queued_bounce", q->bounce);
+	put_int(o, "queued_disk", q->disk);
+	put_int(o, "in_flight", q->in_flight);
+	ga_control_reply(q->call, o);
+	request_free(q);
+}
+
+static void
+request_drop(struct thr_walk *walk)
+{
+	struct request *q = GA_CONTAINER(walk, struct request, walk);
+
+	ga_control_error(q->call, "stopping", "greenarrowd stops");
+	request_free(q);
+}
+
+static void
+copy_text(struct json_object *args, const char *key, char to[KEY_ROOM])
+{
+	struct json_object *m;
+
+	if (json_object_object_get_ex(args, key, &m))
+		snprintf(to, KEY_ROOM, "%s", json_object_get_string(m));
+}
+
+static void
+ask_throttles(struct ga_control_call *call, struct json_object *args, void *arg)
+{
+	struct request *q = ga_xcalloc(1, sizeof *q);
+
+	(void)arg;
+	q->call = call;
+	q->pool = ga_pool_new(0);
+	no_rows(q);
+	copy_text(args, "key", q->key);
+	copy_text(args, "virtual_mta", q->virtual_mta);
+	q->walk.asker = ga_worker_main();
+	q->walk.visit = visit;
+	q->walk.slice = slice;
+	q->walk.end = request_end;
+	q->walk.drop = request_drop;
+	thr_walk_begin(&q->walk);
+}
+
+/* --- throttle --- */
+
+static void
+question_free(struct question *q)
+{
+	LIST_REMOVE(q, link);
+	ga_pool_free(q->pool);
+	free(q);
+}
+
+static void
+question_end(struct ga_worker *w, struct ga_post *post)
+{
+	struct question *q = GA_CONTAINER(post, struct question, post);
+	struct json_object *o;
+
+	(void)w;
+	if (q->row == NULL) {
+		ga_control_error(q->call, "not_found", "there is no throttle group %s", q->key);
+	} else {
+		o = json_object_new_object();
+		json_object_object_add(o, "throttle", row_json(q->row));
+		ga_control_reply(q->call, o);
+	}
+	question_free(q);
+}
+
+/* From loop to loop until it is the group's. */
+static void
+look(struct ga_worker *w, struct ga_post *post)
+{
+	struct question *q = GA_CONTAINER(post, struct question, post);
+	struct ga_worker *home;
+	struct ga_group *g = thr_group_named(ga_str_c(q->key), &home);
+
+	if (g != NULL && home != w) {
+		ga_loop_post(home, post);
+		return;
+	}
+	if (g != NULL)
+		q->row = new_row(q->pool, g);
+	post->fn = question_end;
+	ga_loop_post(ga_worker_main(), post);
+}
+
+static void
+ask_throttle(struct ga_control_call *call, struct json_object *args, void *arg)
+{
+	struct question *q = ga_xcalloc(1, sizeof *q);
+
+	(void)arg;
+	q->call = call;
+	q->pool = ga_pool_new(0);
+	copy_text(args, "key", q->key);
+	q->post.fn = look;
+	LIST_INSERT_HEAD(&questions, q, link);
+	ga_loop_post(ga_worker_main(), &q->post);
+}
+
+/* All loops have ended. */
+void
+thr_report_stop(void)
+{
+	struct question *q;
+
+	while ((q = LIST_FIRST(&questions)) != NULL) {
+		ga_control_error(q->call, "stopping", "greenarrowd stops");
+		question_free(q);
+	}
+}
+
+void
+thr_report_init(struct ga_inst *inst)
+{
+	ga_control_register(inst, "throttles", "all throttle groups", ask_throttles, NULL);
+	ga_control_register(inst, "throttle", "one throttle group", ask_throttle, NULL);
+}
+
+/* --- each_group of the service --- */
+
+struct each {
+	struct thr_walk walk;
+	void (*fn)(struct ga_group *, const struct ga_group_info *, void *);
+	void (*end)(struct ga_worker *, void *);
+	void *arg;
+};
+
+static void
+each_visit(struct thr_walk *walk, struct ga_group *g)
+{
+	const struct each *e = GA_CONTAINER(walk, struct each, walk);
+	const struct ga_group_info info = { ga_str_c(g->key), g->connections, g->max, 0, g->waiting,
+		g->in_flight };
+
+	e->fn(g, &info, e->arg);
+}
+
+static void
+each_drop(struct thr_walk *walk)
+{
+	free(GA_CONTAINER(walk, struct each, walk));
+}
+
+static void
+each_end(struct ga_worker *w, struct thr_walk *walk)
+{
+	struct each *e = GA_CONTAINER(walk, struct each, walk);
+
+	e->end(w, e->arg);
+	free(e);
+}
+
+void
+thr_each_group(struct ga_worker *asker,
+    void (*fn)(struct ga_group *, const struct ga_group_info *, void *),
+    void (*end)(struct ga_worker *, void *), void *arg)
+{
+	struct each *e = ga_xcalloc(1, sizeof *e);
+
+	e->walk.asker = asker;
+	e->walk.visit = each_visit;
+	e->walk.end = each_end;
+	e->walk.drop = each_drop;
+	e->fn = fn;
+	e->end = end;
+	e->arg = arg;
+	thr_walk_begin(&e->walk);
+}
