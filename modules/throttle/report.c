@@ -108,9 +108,9 @@ thr_note_written(struct ga_group *g, const struct ga_settings *settings)
 	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
 	const struct ga_object *rule = strncmp(g->key, "ip", 2) == 0 ? rule_of(settings) : NULL;
 
-	g->written.max = (unsigned)c->max_concurrent_connections;
-	note_rate(&g->written.deliveries, g->written.deliveries_text, &c->max_delivery_rate);
-	note_rate(&g->written.dials, g->written.dials_text, &c->max_connection_rate);
+	g->as_written.max = (unsigned)c->max_concurrent_connections;
+	note_rate(&g->as_written.deliveries, g->as_written.deliveries_text, &c->max_delivery_rate);
+	note_rate(&g->as_written.dials, g->as_written.dials_text, &c->max_connection_rate);
 	free(g->domains);
 	g->domains = rule != NULL ? join(ga_object_patterns(rule)) : NULL;
 }
@@ -155,9 +155,9 @@ new_row(struct ga_pool *pool, const struct ga_group *g)
 	r->ram = g->firsts;
 	r->disk = g->waiting - g->bounces - g->firsts;
 	r->recent = thr_recent_rate(&g->recent, ga_mono_us());
-	r->written = g->written;
-	rate_in_force(r->deliveries, &g->deliveries, g->written.deliveries, g->written.deliveries_text);
-	rate_in_force(r->dials, &g->dials, g->written.dials, g->written.dials_text);
+	r->written = g->as_written;
+	rate_in_force(r->deliveries, &g->deliveries, g->as_written.deliveries, g->as_written.deliveries_text);
+	rate_in_force(r->dials, &g->dials, g->as_written.dials, g->as_written.dials_text);
 	return r;
 }
 

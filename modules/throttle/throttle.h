@@ -90,7 +90,7 @@ struct ga_group {
 	struct ga_timer *timer;		/* the one moment at which it is looked at again */
 	uint64_t wake_us;		/* that moment; 0: nothing waits for one */
 	struct thr_recent recent;
-	struct thr_written written;
+	struct thr_written as_written;
 	char *domains;			/* patterns of its rule, ", " between them; NULL: it has none */
 };
 
