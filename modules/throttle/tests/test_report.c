@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../throttle.h"
 #include "bed.h"
@@ -132,7 +133,7 @@ done(struct ga_worker *home, struct ga_ticket *t)
 
 /* Each is a message of its own, of a sender domain of its own. */
 static void
-put(struct ga_route *r, unsigned n, uint32_t flags)
+enqueue(struct ga_route *r, unsigned n, uint32_t flags)
 {
 	static uint64_t seq;
 
@@ -147,6 +148,12 @@ put(struct ga_route *r, unsigned n, uint32_t flags)
 		t->done = done;
 		thr->enqueue(t->home, t);
 	}
+}
+
+static void
+put(struct ga_route *r, unsigned n, uint32_t flags)
+{
+	enqueue(r, n, flags);
 	bed_turns(10);
 }
 
@@ -428,6 +435,7 @@ test_a_limit_in_force_that_is_not_the_one_of_the_settings_is_told_with_it(void *
 static struct { const char *name; ga_control_fn *fn; } commands[8];
 static struct json_object *rows, *last;		/* all of the parts; the end of the answer */
 static unsigned parts;
+static clock_t part_at, longest;		/* of this thread's work from one part to the next */
 static bool slow;
 static char error[200];
 static unsigned nerrors;
@@ -462,6 +470,7 @@ bool
 __wrap_ga_control_part(struct ga_control_call *call, struct json_object *part)
 {
 	struct json_object *list = member(part, "throttles");
+	clock_t took;
 
 	(void)call;
 	assert_null(last);
@@ -470,6 +479,10 @@ __wrap_ga_control_part(struct ga_control_call *call, struct json_object *part)
 		json_object_array_add(rows, json_object_get(json_object_array_get_idx(list, i)));
 	json_object_put(part);
 	parts++;
+	took = clock();
+	if (parts > 1 && took - part_at > longest)
+		longest = took - part_at;
+	part_at = took;
 	return !slow;
 }
 
@@ -504,6 +517,7 @@ forget_answer(void)
 	last = NULL;
 	error[0] = '\0';
 	parts = 0;
+	longest = 0;
 }
 
 /* Begins; what it answers comes with the turns of the loops. */
@@ -680,19 +694,22 @@ test_throttle_finds_a_group_by_key_and_by_number(void **state)
 
 /* --- many groups --- */
 
+#define MOST 100000
 #define MANY 2000
-static struct ga_route *many[MANY];
-static char keys[MANY][16];
+static struct ga_route *many[MOST];
+static char keys[MOST][16];
+static unsigned nmany;
 
 static void
-put_many(void)
+put_many(unsigned n)
 {
-	for (unsigned i = 0; i < MANY; i++) {
+	nmany = n;
+	for (unsigned i = 0; i < n; i++) {
 		snprintf(keys[i], sizeof keys[i], "2,d%u", i);
 		many[i] = new_route(keys[i], keys[i] + 2);
-		put(many[i], 1, 0);
+		enqueue(many[i], 1, 0);
 	}
-	bed_turns(20);
+	bed_turns(20 + n / 50);
 }
 
 static void
@@ -700,11 +717,10 @@ drop_many(void)
 {
 	thr->recall(ga_worker_get(0), NULL, NULL);
 	bed_turns(10);
-	for (unsigned i = 0; i < MANY; i++) {
+	bed_turns(nmany / 50);
+	for (unsigned i = 0; i < nmany; i++)
 		ga_route_unref(many[i]);
-		many[i] = NULL;
-	}
-	bed_turns(40);
+	bed_turns(40 + nmany / 50);
 }
 
 static void
@@ -715,7 +731,7 @@ test_many_groups_come_in_parts_each_once(void **state)
 	(void)state;
 	memset(seen, 0, sizeof seen);
 	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
-	put_many();
+	put_many(MANY);
 	ask("throttles", "{}");
 	assert_int_equal(nrows(), MANY);
 	assert_in_range(parts, MANY / THR_SLICE, MANY / THR_SLICE + 2);
@@ -730,6 +746,24 @@ test_many_groups_come_in_parts_each_once(void **state)
 	down();
 }
 
+/* A part is a turn of the group's loop and one of the main loop, here on one thread. */
+static void
+test_a_hundred_thousand_groups_keep_no_loop_for_fifty_milliseconds(void **state)
+{
+	(void)state;
+	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
+	put_many(MOST);
+	begin("throttles", "{}");
+	bed_turns(MOST / 50);
+	assert_non_null(last);
+	assert_int_equal(nrows(), MOST);
+	print_message("%u parts, the longest took %.1f ms\n", parts, (double)longest * 1e3 / CLOCKS_PER_SEC);
+	assert_in_range(longest, 1, CLOCKS_PER_SEC / 20);
+	drop_many();
+	close_all();
+	down();
+}
+
 static void
 test_groups_may_go_while_a_client_reads_slowly(void **state)
 {
@@ -737,7 +771,7 @@ test_groups_may_go_while_a_client_reads_slowly(void **state)
 
 	(void)state;
 	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
-	put_many();
+	put_many(MANY);
 	slow = true;
 	begin("throttles", "{}");
 	bed_turns(10);
@@ -758,7 +792,7 @@ test_a_client_that_has_gone_ends_the_walk(void **state)
 {
 	(void)state;
 	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
-	put_many();
+	put_many(MANY);
 	slow = client_gone = true;
 	begin("throttles", "{}");
 	bed_turns(10);
@@ -813,6 +847,7 @@ main(void)
 		cmocka_unit_test(test_throttles_filters),
 		cmocka_unit_test(test_throttle_finds_a_group_by_key_and_by_number),
 		cmocka_unit_test(test_many_groups_come_in_parts_each_once),
+		cmocka_unit_test(test_a_hundred_thousand_groups_keep_no_loop_for_fifty_milliseconds),
 		cmocka_unit_test(test_groups_may_go_while_a_client_reads_slowly),
 		cmocka_unit_test(test_a_client_that_has_gone_ends_the_walk),
 		cmocka_unit_test(test_a_stop_answers_what_is_under_way),
