@@ -136,10 +136,17 @@ static const struct ga_plan *
 build_plan(void *ctx, const struct ga_settings *settings, const uint64_t *enabled, size_t n)
 {
 	struct gac_generation *g = ctx;
+	uint64_t modules = enabled[0];
 
-	(void)settings;
 	(void)n;
-	return gac_plan_build(g->pool, g->insts, g->n, enabled[0]);
+	for (unsigned i = 0; i < g->n; i++) {
+		const struct ga_module *desc = &g->codes[i]->desc;
+
+		if ((modules >> i & 1) != 0 && desc->wants != NULL &&
+		    !desc->wants(ga_settings_conf(settings, desc->head.name)))
+			modules &= ~(UINT64_C(1) << i);
+	}
+	return gac_plan_build(g->pool, g->insts, g->n, modules);
 }
 
 static bool

@@ -1,10 +1,11 @@
 /*
  * plan.c - which functions a hook calls in a scope.
  *
- * A plan is made once for each set of modules that is on somewhere in a
- * snapshot (use_module decides; most scopes share one) and lives in the
- * snapshot's pool.  A hook that nobody subscribed to is a NULL, so that running
- * it costs one load and one branch.  The order is that of load_module.
+ * A plan is made once for each scope of a snapshot, of the modules that are on
+ * there (use_module decides) and that want its settings (`wants` of the
+ * descriptor), and lives as long as the snapshot.  A hook that nobody subscribed
+ * to is a NULL, so that running it costs one load and one branch.  The order is
+ * that of load_module.
  */
 #include "config.h"
 

@@ -82,6 +82,11 @@ struct ga_module {
 	 * object whose state the module has asked for with ga_call_state(). */
 	void (*session_end)(struct ga_inst *, struct ga_session *, void *state, enum ga_end);
 	void (*txn_end)(struct ga_inst *, struct ga_txn *, void *state, enum ga_end);
+
+	/* From here on: ABI 1.2.  False: with these settings the module has nothing to do, and
+	 * none of its hooks is called in a scope that has them.  Asked once a scope, of a module
+	 * that is switched on there; any thread; pure.  NULL: it always has. */
+	bool (*wants)(const void *conf);
 };
 
 /* The memory of inst_size and worker_size octets; the instance's pool (main

@@ -189,24 +189,49 @@ GA_MODULE(d, "1.0.0", "smtp_service", HELO, GA_NO_DIRECTIVES, .summary = "fourth
 static const struct ga_module *const modules[] = { &a_LTX_ga_module, &b_LTX_ga_module, &c_LTX_ga_module,
 	&d_LTX_ga_module, NULL };
 
+/* Has something to do where its directive says so. */
+#define WANTED(X) X(flag, wanted, "no", "", "general,ip_address,domain", "what wants() answers")
+GA_CONF_STRUCT(e_conf, WANTED);
+#define GA_CF_SELF_ struct e_conf
+GA_CONF_SCHEMA(e_conf, WANTED);
+
+static bool
+wants(const void *conf)
+{
+	return ((const struct e_conf *)conf)->wanted;
+}
+
+GA_MODULE(e, "1.0.0", "ip_address domain", HOOKS, WANTED, .summary = "fifth of the test, where it is wanted",
+	.conf = &e_conf_schema, .wants = wants);
+
+static const struct ga_module *const with_wanted[] = { &a_LTX_ga_module, &b_LTX_ga_module, &e_LTX_ga_module, NULL };
+
 /* --- fixture --- */
 
 static struct ga_snapshot *snapshot;
+static const struct ga_settings *scope;		/* NULL: general */
 static struct ga_run run;
 
 static int
-up(void **state)
+up_with(const char *conf, const struct ga_module *const *loaded)
 {
-	(void)state;
 	memset(scripts, 0, sizeof scripts);
 	memset(&run, 0, sizeof run);
 	seen[0] = '\0';
 	answers = 0;
 	worked = in_resume_call = false;
 	gac_waits_limit(10000);
-	bed_up(&(struct bed){ .conf = "", .modules = modules, .workers = 1 });
+	bed_up(&(struct bed){ .conf = conf, .modules = loaded, .workers = 1 });
 	snapshot = ga_snapshot_current();
+	scope = NULL;
 	return 0;
+}
+
+static int
+up(void **state)
+{
+	(void)state;
+	return up_with("", modules);
 }
 
 static int
@@ -242,7 +267,7 @@ ask(enum ga_hook_id hook)
 	    hook == GA_HOOK_message_queued ? (const void *)&queued : (const void *)&throttle;
 
 	run.worker = ga_worker_get(0);
-	run.settings = ga_snapshot_general(snapshot);
+	run.settings = scope != NULL ? scope : ga_snapshot_general(snapshot);
 	run.object_id = 7;
 	run.done = answered;
 	run.arg = &run;
@@ -317,6 +342,55 @@ test_a_watch_hook_tells_everybody(void **state)
 	set(0, ANSWER, GA_REJECT);
 	assert_int_equal(ask(GA_HOOK_message_queued), GA_PASS);
 	assert_string_equal(seen, "a.message_queued b.message_queued");
+}
+
+/* --- who is asked --- */
+
+#define IN_TWO_DOMAINS "domain a.example {\n  wanted yes\n}\ndomain off.example {\n  wanted yes\n  use_module e no\n}\n"
+
+static int
+up_where_it_is_wanted(void **state)
+{
+	(void)state;
+	return up_with(IN_TWO_DOMAINS, with_wanted);
+}
+
+static void
+ask_in(const char *domain)
+{
+	seen[0] = '\0';
+	scope = ga_snapshot_resolve(snapshot, GA_STR(""), ga_str_c(domain), NULL, 0);
+	assert_int_equal(ask(GA_HOOK_result), GA_PASS);
+	assert_int_equal(ask(GA_HOOK_message_queued), GA_PASS);
+}
+
+static void
+test_a_module_is_asked_only_where_it_wants_the_settings(void **state)
+{
+	(void)state;
+	ask_in("a.example");
+	assert_string_equal(seen, "a.result b.result c.result a.message_queued b.message_queued c.message_queued");
+	ask_in("b.example");
+	assert_string_equal(seen, "a.result b.result a.message_queued b.message_queued");
+	ask_in("off.example");
+	assert_string_equal(seen, "a.result b.result a.message_queued b.message_queued");
+}
+
+static void
+test_a_hook_that_nobody_wants_is_not_in_the_plan(void **state)
+{
+	static const struct ga_module *const alone[] = { &e_LTX_ga_module, NULL };
+
+	(void)state;
+	up_with("general {\n  wanted no\n}\ndomain a.example {\n  wanted yes\n}\n", alone);
+	assert_false(GA_WANTED(ga_settings_plan(ga_snapshot_general(snapshot)), result));
+	scope = ga_snapshot_resolve(snapshot, GA_STR(""), GA_STR("a.example"), NULL, 0);
+	assert_true(GA_WANTED(ga_settings_plan(scope), result));
+	bed_reload("general {\n  wanted yes\n}\n");
+	ga_snapshot_unref(snapshot);
+	snapshot = ga_snapshot_current();
+	assert_true(GA_WANTED(ga_settings_plan(ga_snapshot_general(snapshot)), result));
+	down(NULL);
 }
 
 static void
@@ -689,6 +763,9 @@ main(void)
 		T(test_what_a_permit_hook_was_granted_is_given_back_when_another_holds),
 		T(test_an_amend_hook_ends_with_the_first_opinion),
 		T(test_a_watch_hook_tells_everybody),
+		cmocka_unit_test_setup_teardown(test_a_module_is_asked_only_where_it_wants_the_settings,
+		    up_where_it_is_wanted, down),
+		cmocka_unit_test(test_a_hook_that_nobody_wants_is_not_in_the_plan),
 		T(test_a_failure_is_answered_with_on_failure),
 		T(test_a_module_whose_failure_does_not_matter_accepts_nothing),
 		T(test_a_resumed_hook_goes_on_where_it_was_and_answers_once),
