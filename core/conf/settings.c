@@ -146,6 +146,26 @@ const char *ga_settings_where(const struct ga_settings *s, const char *module, c
 	return st == NULL ? "" : st->last->where;
 }
 
+bool ga_settings_place(const struct ga_settings *s, const char *module, const char *field,
+    size_t row, size_t word, struct ga_place *place)
+{
+	const struct gac_setting *st = setting_by_name(s, module, field);
+	const struct gac_part *part = st == NULL ? NULL : st->parts;
+	size_t first = 0;
+
+	for (; part != NULL && row >= part->stmt->nitems; part = part->next)
+		row -= part->stmt->nitems;
+	if (part == NULL)
+		return false;
+	while (first < part->stmt->nwords && part->stmt->words[first].item < row)
+		first++;
+	if (word >= part->stmt->nwords - first || part->stmt->words[first + word].item != row)
+		return false;
+	*place = (struct ga_place){ part->stmt->words[first + word].pos.file->name,
+		part->stmt->words[first + word].pos.line, part->stmt->words[first + word].pos.column };
+	return true;
+}
+
 struct ga_snapshot *ga_settings_snapshot(const struct ga_settings *s)
 {
 	return s->snapshot;

@@ -281,3 +281,8 @@ bool ga_conf_duration(struct ga_str s, uint64_t *ms)
 {
 	return gac_value_duration(s, ms) == NULL;
 }
+
+bool ga_conf_percent(struct ga_str s, double *percent)
+{
+	return gac_value_percent(s, percent) == NULL;
+}

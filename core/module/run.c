@@ -207,6 +207,12 @@ ga_call_worker(struct ga_call *call)
 	return call->run->worker;
 }
 
+const struct ga_settings *
+ga_call_settings(const struct ga_call *call)
+{
+	return call->run->settings;
+}
+
 const void *
 ga_call_conf(struct ga_call *call)
 {

@@ -60,6 +60,14 @@ GA_EXPORT const struct ga_object *ga_settings_source(const struct ga_settings *,
     const char *module, const char *field);
 GA_EXPORT const char *ga_settings_where(const struct ga_settings *,
     const char *module, const char *field);
+/* Where the word of a table's row that holds in the scope stands; row and word count from
+ * 0.  False: the table is a default, or has none such.  file lives as long as the snapshot. */
+struct ga_place {
+	const char *file;
+	unsigned line, column;
+};
+GA_EXPORT bool ga_settings_place(const struct ga_settings *, const char *module,
+    const char *field, size_t row, size_t word, struct ga_place *);
 /* The plan of hooks (order of load_module, use_module applied) of the scope. */
 GA_EXPORT const struct ga_plan *ga_settings_plan(const struct ga_settings *);
 GA_EXPORT struct ga_snapshot *ga_settings_snapshot(const struct ga_settings *);
@@ -89,8 +97,10 @@ GA_EXPORT uint32_t ga_object_index(const struct ga_object *);
 /* True when that very block writes this directive. */
 GA_EXPORT bool ga_object_has(const struct ga_object *, const char *module, const char *field);
 
-/* A duration as greenarrow.conf writes it ("1h30m"), for items of lists with is=duration. */
+/* A duration or a percentage as greenarrow.conf writes them ("1h30m", "25%"), for items of
+ * lists with is=duration and for options. */
 GA_EXPORT bool ga_conf_duration(struct ga_str, uint64_t *ms);
+GA_EXPORT bool ga_conf_percent(struct ga_str, double *percent);
 
 GA_END
 

@@ -119,6 +119,8 @@ GA_EXPORT enum ga_verdict ga_run_hook(struct ga_run *, enum ga_hook_id, const vo
 /* The object goes away while a question is open: its module is told. No-op otherwise. */
 GA_EXPORT void ga_run_cancel(struct ga_run *, enum ga_why);
 GA_EXPORT bool ga_run_busy(const struct ga_run *);
+/* The scope that a call is in. */
+GA_EXPORT const struct ga_settings *ga_call_settings(const struct ga_call *);
 /* Tell, in one line: true when somebody listens. */
 #define GA_WANTED(plan, hook) ((plan)->hooks[GA_HOOK_##hook] != NULL)
 

@@ -248,6 +248,30 @@ static bool list_is(struct ga_strlist l, size_t n, const char *const *v)
 	return l.n == n;
 }
 
+static void test_each_row_of_a_table_knows_its_place(void **state)
+{
+	struct ga_snapshot *snap = fx_snapshot("load_module route\nip_address a, b {\nsmtp_source 127.0.0.1 a.example\n}\n"
+	    "routing_rule r {\ndeliver_through a 1, b 2.5\n}\nrouting_rule r {\n  deliver_through \"a\"  3\n}\n");
+	const struct ga_settings *s = ga_snapshot_object(snap, ga_object_find(snap, "routing_rule", GA_STR("r")));
+	static const struct { size_t row, word; unsigned line, column; } places[] = {
+		{ 0, 0, 6, 17 }, { 0, 1, 6, 19 }, { 1, 0, 6, 22 }, { 1, 1, 6, 24 }, { 2, 0, 9, 19 }, { 2, 1, 9, 24 },
+	};
+	struct ga_place at;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+		assert_true(ga_settings_place(s, "route", "deliver_through", places[i].row, places[i].word, &at));
+		assert_string_equal(at.file, "test.conf");
+		assert_int_equal(at.line, places[i].line);
+		assert_int_equal(at.column, places[i].column);
+	}
+	assert_false(ga_settings_place(s, "route", "deliver_through", 3, 0, &at));
+	assert_false(ga_settings_place(s, "route", "deliver_through", 0, 2, &at));
+	assert_false(ga_settings_place(s, "route", "deliver_through", 2, 2, &at));
+	assert_false(ga_settings_place(ga_snapshot_general(snap), "route", "deliver_through", 0, 0, &at));
+	ga_snapshot_unref(snap);
+}
+
 static void test_lists_add_up_in_a_block_and_replace_the_default(void **state)
 {
 	static const char *const both[] = { "127.0.0.1", "127.0.0.2:26", "[::1]" };
@@ -561,6 +585,7 @@ int main(void)
 		cmocka_unit_test(test_a_template_is_the_address_s_own_or_that_of_all),
 		cmocka_unit_test(test_a_rule_falls_back_to_its_template_directive_by_directive),
 		cmocka_unit_test(test_each_directive_for_itself),
+		cmocka_unit_test(test_each_row_of_a_table_knows_its_place),
 		cmocka_unit_test(test_lists_add_up_in_a_block_and_replace_the_default),
 		cmocka_unit_test(test_a_later_value_wins_in_blocks_of_one_name),
 		cmocka_unit_test(test_one_block_for_several_addresses),
