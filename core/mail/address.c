@@ -350,3 +350,88 @@ enum ga_mail_error ga_mail_address(struct ga_str str, bool utf8, struct ga_str *
 		e = complaint(&s);
 	return e;
 }
+
+/* --- the first address of a header field --- */
+
+struct collect {
+	char address[ADDRESS_MAX + 2];	/* one more than fits: then it is none */
+	size_t n;
+};
+
+static void keep_octet(struct collect *c, char octet)
+{
+	if (c->n < sizeof c->address)
+		c->address[c->n++] = octet;
+}
+
+/* "(a (nested) \\) comment)": what follows it. */
+static const char *skip_comment(const char *p, const char *end)
+{
+	unsigned depth = 0;
+
+	for (; p < end; p++) {
+		if (*p == '(')
+			depth++;
+		else if (*p == ')' && --depth == 0)
+			return p + 1;
+		else if (*p == '\\' && p + 1 < end)
+			p++;
+	}
+	return end;
+}
+
+/* A quoted string or a domain literal, kept as it is: what follows it. */
+static const char *keep_closed(struct collect *c, const char *p, const char *end, char close)
+{
+	keep_octet(c, *p++);
+	for (; p < end; p++) {
+		keep_octet(c, *p);
+		if (*p == close)
+			return p + 1;
+		if (*p == '\\' && p + 1 < end)
+			keep_octet(c, *++p);
+	}
+	return end;
+}
+
+/* What stands before `<` is a name, what before `:` a group's name or a source route. */
+static void first_address(struct ga_str list, struct collect *c)
+{
+	const char *p = list.p, *end = list.p + list.n;
+	bool angle = false;
+
+	while (p < end) {
+		char octet = *p;
+
+		if (octet == '(') {
+			p = skip_comment(p, end);
+			continue;
+		}
+		if (octet == '"' || octet == '[') {
+			p = keep_closed(c, p, end, octet == '"' ? '"' : ']');
+			continue;
+		}
+		p++;
+		if (octet == '<' || octet == ':') {
+			c->n = 0;
+			angle = angle || octet == '<';
+		} else if (octet == '>' || (!angle && (octet == ',' || octet == ';'))) {
+			if (octet == '>' || memchr(c->address, '@', c->n) != NULL)
+				return;
+			c->n = 0;		/* a name with a comma in it, without quotes */
+		} else if (octet != ' ' && octet != '\t' && octet != '\r' && octet != '\n') {
+			keep_octet(c, octet);
+		}
+	}
+}
+
+bool ga_mail_list_domain(struct ga_str list, char *out, size_t room, struct ga_str *domain)
+{
+	struct collect c = { .n = 0 };
+	struct ga_str local, written;
+
+	first_address(list, &c);
+	*domain = (struct ga_str){ NULL, 0 };
+	return ga_mail_address((struct ga_str){ c.address, c.n }, true, &local, &written) == GA_MAIL_OK &&
+	    written.n > 0 && ga_mail_domain(written, out, room, domain);
+}

@@ -3,9 +3,9 @@
  *
  * Called by whoever takes a message in, on the transaction's loop.  Most messages of
  * strangers have none of these fields: for them one look at the beginning of each header
- * line is all that is done (may_have_fields), and the body is not touched.  Else the
+ * line is all that is done (look_at_lines), and the body is not touched.  Else the
  * parser of content.c says where the fields are, and they are cut out of the body in
- * place, so that nothing else is copied.
+ * place, so that nothing else is copied.  The same look finds the From field.
  */
 #include "config.h"
 
@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include <greenarrow/injection.h>
+
+#include <greenarrow/mail.h>
 
 #include "conf/core_schema.h"
 #include "module/content.h"
@@ -26,6 +28,8 @@
 #define INSTANCE_MAX 27u
 /* RFC 5322 2.1.1 */
 #define LINE_MAX 998u
+/* Of a From field: longer than any address with its name; the rest is not looked at. */
+#define FROM_MAX 2048u
 
 /* --- values --- */
 
@@ -130,8 +134,56 @@ line_may_be_one(const char *p, size_t n)
 	return strchr("gGvV", p[LINE_BEGIN_N]) != NULL;
 }
 
+/* Octets from p in c on, over the ends of chunks. */
+static size_t
+copy_octets(const struct ga_body_chunk *c, const char *p, char *to, size_t n)
+{
+	size_t had = 0;
+
+	while (c != NULL && had < n) {
+		size_t here = (size_t)(c->data + c->n - p);
+
+		here = here < n - had ? here : n - had;
+		memcpy(to + had, p, here);
+		had += here;
+		c = c->next;
+		p = c != NULL ? c->data : NULL;
+	}
+	return had;
+}
+
+struct look {
+	bool ours;			/* there may be fields of ours */
+	size_t n;			/* 0: no From field yet */
+	char from[FROM_MAX];		/* its beginning, and what follows it */
+};
+
 static bool
-may_have_fields(const struct ga_body *body, uint64_t header_size)
+is_from(const char *p, size_t n)
+{
+	size_t i = sizeof "from" - 1;
+
+	if (n < i || !ga_str_caseeq((struct ga_str){ p, i }, GA_STR("from")))
+		return false;
+	while (i < n && (p[i] == ' ' || p[i] == '\t'))
+		i++;
+	return i < n && p[i] == ':';
+}
+
+static void
+look_at_line(struct look *look, const struct ga_body_chunk *c, const char *p, uint64_t header_left)
+{
+	size_t n = header_left < FROM_MAX ? (size_t)header_left : FROM_MAX;
+
+	look->ours = look->ours || line_may_be_one(p, (size_t)(c->data + c->n - p));
+	if (look->n > 0 || (*p != 'F' && *p != 'f'))
+		return;
+	n = copy_octets(c, p, look->from, n);
+	look->n = is_from(look->from, n) ? n : 0;
+}
+
+static void
+look_at_lines(const struct ga_body *body, uint64_t header_size, struct look *look)
 {
 	bool line_begins = true;
 
@@ -140,15 +192,45 @@ may_have_fields(const struct ga_body *body, uint64_t header_size)
 		const char *p = c->data, *end = c->data + n;
 
 		header_size -= n;
-		while (p < end) {
-			if (line_begins && line_may_be_one(p, (size_t)(end - p)))
-				return true;
+		while (p < end && !(look->ours && look->n > 0)) {
+			if (line_begins)
+				look_at_line(look, c, p, header_size + (uint64_t)(end - p));
 			p = memchr(p, '\n', (size_t)(end - p));
 			line_begins = p != NULL;
 			p = line_begins ? p + 1 : end;
 		}
 	}
-	return false;
+}
+
+/* --- the From field --- */
+
+/* The lines of the field that are whole; none when not even its first is. */
+static struct ga_str
+whole_lines(const struct look *look)
+{
+	size_t n = 0;
+
+	for (const char *lf; (lf = memchr(look->from + n, '\n', look->n - n)) != NULL;) {
+		n = (size_t)(lf + 1 - look->from);
+		if (n == look->n || (look->from[n] != ' ' && look->from[n] != '\t'))
+			break;
+	}
+	return (struct ga_str){ look->from, n };
+}
+
+static void
+put_from_domain(struct ga_txn *t, const struct look *look)
+{
+	struct ga_str field = whole_lines(look), domain, had;
+	const char *colon = field.n > 0 ? memchr(field.p, ':', field.n) : NULL;
+	char buf[256];
+
+	if (colon == NULL || ga_attr_get((struct ga_str){ t->attrs.p, t->attrs.n }, GA_ATTR_FROM_DOMAIN, &had))
+		return;
+	field.n -= (size_t)(colon + 1 - field.p);
+	field.p = colon + 1;
+	if (ga_mail_list_domain(field, buf, sizeof buf, &domain))
+		ga_attrs_put(&t->attrs, GA_ATTR_FROM_DOMAIN, domain);
 }
 
 /* --- what was found --- */
@@ -285,15 +367,13 @@ kinds_read(const struct ga_txn *t)
 	return conf->process_x_virtual_mta_header ? KINDS : KIND_FOREIGN;
 }
 
-bool
-ga_injection_take(struct ga_txn *t, bool obey, struct ga_str *field)
+static bool
+take_fields(struct ga_txn *t, bool obey, struct ga_str *field)
 {
 	struct found found = { .odd = false };
 	struct ga_content *c;
 	bool good;
 
-	if (!may_have_fields(t->body, t->header_size))
-		return true;
 	c = ga_content_new(t->body, t->header_size);
 	cut_fields(t, c, kinds_read(t), &found);
 	if (found.odd)
@@ -301,4 +381,18 @@ ga_injection_take(struct ga_txn *t, bool obey, struct ga_str *field)
 	good = !obey || obey_fields(t, &found, field);
 	ga_content_free(c);
 	return good;
+}
+
+bool
+ga_injection_take(struct ga_txn *t, bool obey, struct ga_str *field)
+{
+	struct look look;
+
+	look.ours = false;
+	look.n = 0;
+	look_at_lines(t->body, t->header_size, &look);
+	if (look.ours && !take_fields(t, obey, field))
+		return false;
+	put_from_domain(t, &look);
+	return true;
 }

@@ -108,6 +108,7 @@ describe(struct attempt *a, struct smtpc_conn *c, struct ga_message *m, const st
 	if (m != NULL) {
 		a->ev.sender = m->sender;
 		a->ev.size = m->body_size;
+		ga_attr_get(m->attrs, GA_ATTR_FROM_DOMAIN, &a->ev.from_domain);
 	}
 	if (e != NULL)
 		a->ev.recipient = e->recipient;

@@ -185,6 +185,8 @@ struct ga_ev_attempt {
 	/* appended */
 	enum ga_attempt_stage stage;
 	struct ga_str reply;		/* what the host said, LF between lines; "" = no reply */
+	struct ga_str from_domain;	/* of the From field's first address, lower case, A-label;
+					   "" = none, or not known when the attempt ended early */
 };
 
 /* A client wants to log in.  PLAIN and LOGIN: asked before smtp_users is looked at, with the

@@ -21,6 +21,8 @@
  * them do not count, and a tab is a blank.  Of several fields of a name the first counts; an empty one says
  * nothing.  An attribute that the transaction has already stays, as the mail class that
  * an AUTH user has to have.
+ *
+ * It also sets GA_ATTR_FROM_DOMAIN, which is nobody's choice: the From field stays as it is.
  */
 #ifndef GREENARROW_INJECTION_H
 #define GREENARROW_INJECTION_H

@@ -35,6 +35,10 @@ GA_EXPORT enum ga_mail_error ga_mail_address(struct ga_str s, bool utf8, struct 
 /* Lower case, A-label (libidn2), no trailing dot; literals unchanged in lower
  * case.  False: not a domain name, or no room (253 octets are always enough). */
 GA_EXPORT bool ga_mail_domain(struct ga_str s, char *out, size_t room, struct ga_str *domain);
+/* Domain, as ga_mail_domain() puts it, of the first address of a header field's list
+ * (RFC 5322 3.4; not unfolded, comments and display names allowed).  False: none found. */
+GA_EXPORT bool ga_mail_list_domain(struct ga_str list, char *out, size_t room,
+    struct ga_str *domain);
 /* EHLO/HELO argument: domain or address literal. */
 GA_EXPORT bool ga_mail_helo_valid(struct ga_str s);
 /* "KEY" or "KEY=value" after the path; false at the end, *bad set on bad syntax. */

@@ -42,6 +42,8 @@ enum ga_attr {
 	GA_ATTR_BOUNCE_OF = 17,		/* u64 envelope-id this is a bounce of */
 	GA_ATTR_NOTE = 18,		/* a module's note: key NUL value; repeats */
 	GA_ATTR_HEADER_SIZE = 19,	/* u32 octets up to and with the empty line */
+	GA_ATTR_FROM_DOMAIN = 20,	/* domain of the first address of the From field, lower
+					   case, A-label; absent: it has none */
 	/* of an envelope */
 	GA_ATTR_RECIPIENT = 64,		/* forward-path without <> */
 	GA_ATTR_ORCPT = 65,

@@ -223,6 +223,47 @@ test_random_messages_pass_octet_for_octet(void **state)
 }
 
 static void
+test_the_domain_of_the_from_field_is_an_attribute_in_whatever_chunks_it_lies(void **state)
+{
+	struct ga_str wire = GA_STR("Froma: x@no.example\r\nSubject: From: y@no.example\r\n from: z@no.example\r\n"
+	    "X-GreenArrow-SendID: s\r\nfrom : \"a, b@no.example\"\r\n\t(c) <a@B.Example>\r\n , d@no.example\r\n"
+	    "From: second@no.example\r\n\r\nFrom: body@no.example\r\n");
+
+	(void)state;
+	for (size_t a = 0; a <= wire.n; a++)
+		for (size_t b = a; b <= wire.n; b += b % 7 + 1)
+			for (int obey = 0; obey < 2; obey++) {
+				bring(wire, a, b, false);
+				assert_true(ga_injection_take(txn, obey == 1, &field));
+				assert_attr(GA_ATTR_FROM_DOMAIN, "b.example");
+				assert_attr(GA_ATTR_SEND_ID, obey == 1 ? "s" : NULL);
+			}
+}
+
+static void
+test_a_from_field_without_a_domain_says_nothing(void **state)
+{
+	static const char *const none[] = { "From: nobody\r\n\r\n", "From:\r\n\r\n", "From: a@\r\n\r\n", "From: a@b.example",
+		"Subject: x\r\n\r\nFrom: a@b.example\r\n", "From a@b.example\r\n\r\n", " From: a@b.example\r\n\r\n" };
+	char wire[6000];
+	size_t n;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+		assert_true(take(none[i]));
+		assert_attr(GA_ATTR_FROM_DOMAIN, NULL);
+	}
+	/* an address that is cut off may be another one */
+	n = (size_t)snprintf(wire, sizeof wire, "From: %*s@b.example\r\n\r\n", 2040 - 8, "a");
+	assert_true(n > 2048);
+	assert_true(take(wire));
+	assert_attr(GA_ATTR_FROM_DOMAIN, NULL);
+	snprintf(wire, sizeof wire, "From: a@b.example,\r\n %*s@c.example\r\n\r\n", 4000, "a");
+	assert_true(take(wire));
+	assert_attr(GA_ATTR_FROM_DOMAIN, "b.example");
+}
+
+static void
 test_the_first_field_counts_and_all_go(void **state)
 {
 	(void)state;
@@ -397,6 +438,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_strangers_lose_the_fields_and_choose_nothing, up, down),
 		cmocka_unit_test_setup_teardown(test_a_message_without_such_fields_is_not_touched, up, down),
 		cmocka_unit_test_setup_teardown(test_random_messages_pass_octet_for_octet, up, down),
+		cmocka_unit_test_setup_teardown(test_the_domain_of_the_from_field_is_an_attribute_in_whatever_chunks_it_lies, up, down),
+		cmocka_unit_test_setup_teardown(test_a_from_field_without_a_domain_says_nothing, up, down),
 		cmocka_unit_test_setup_teardown(test_the_first_field_counts_and_all_go, up, down),
 		cmocka_unit_test_setup_teardown(test_an_attribute_that_is_there_already_stays, up, down),
 		cmocka_unit_test_setup_teardown(test_x_virtual_mta_counts_where_it_is_on_and_behind_our_own, up, down),

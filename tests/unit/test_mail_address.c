@@ -189,6 +189,38 @@ static void test_domain_needs_room(void **state)
 	assert_false(ga_mail_domain(GA_STR("b\xc3\xbc.example"), out, 11, &domain));
 }
 
+static void test_the_first_address_of_a_list_has_a_domain(void **state)
+{
+	static const struct { const char *list, *domain; } c[] = {
+		{ "a@B.example", "b.example" }, { " <a@b.example>\r\n", "b.example" }, { "A B <a@b.example>", "b.example" },
+		{ "\"x@no.example, y\" <a@b.example>, z@no.example", "b.example" }, { "a@b.example, c@no.example", "b.example" },
+		{ "(x@no.example) a@b.example (c (d) \\) <z@no.example>)", "b.example" }, { "a . b @ c .\r\n example", "c.example" },
+		{ "Doe, John <a@b.example>", "b.example" }, { "x@no.example <a@b.example>", "b.example" },
+		{ "Friends: a@b.example, c@no.example;", "b.example" }, { "Nobody:;, a@b.example", "b.example" },
+		{ "<@no.example,@not.example:a@b.example>", "b.example" }, { "\"a@no.example\"@b.example", "b.example" },
+		{ "\"a\\\"@no.example\"@b.example", "b.example" }, { "a@[192.0.2.1]", "[192.0.2.1]" },
+		{ "<a@[IPv6:2001:DB8::1]>", "[ipv6:2001:db8::1]" }, { "=?utf-8?q?a?= <a@b\xc3\xbc" "cher.example>", "xn--bcher-kva.example" },
+		{ "<a@b.example", "b.example" },
+		{ "", NULL }, { " \r\n", NULL }, { "a", NULL }, { "<a>", NULL }, { "postmaster", NULL }, { "<>, a@no.example", NULL },
+		{ "a@b@c.example", NULL }, { "a@-b", NULL }, { "<a@b.example>junk", "b.example" }, { "(a@no.example", NULL },
+		{ "\"a@no.example", NULL }, { "a@[no.example", NULL }, { "a@b.example\\", NULL }, { ";,:<", NULL },
+	};
+	char list[400], out[253];
+	struct ga_str domain;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof c / sizeof c[0]; i++) {
+		bool ok = ga_mail_list_domain(ga_str_c(c[i].list), out, sizeof out, &domain);
+
+		if (ok != (c[i].domain != NULL))
+			fail_msg("%s: %s", c[i].list, ok ? "found" : "nothing found");
+		assert_str(domain, ok ? c[i].domain : "");
+	}
+	memset(list, 'a', sizeof list);		/* longer than any address: not the beginning of it */
+	memcpy(list + 200, "@b.example", 10);
+	assert_false(ga_mail_list_domain((struct ga_str){ list, sizeof list }, out, sizeof out, &domain));
+}
+
 static void test_helo_argument(void **state)
 {
 	assert_true(ga_mail_helo_valid(GA_STR("mail.example.com")));
@@ -214,6 +246,7 @@ int main(void)
 		cmocka_unit_test(test_address_without_brackets),
 		cmocka_unit_test(test_domain_is_normalised),
 		cmocka_unit_test(test_domain_needs_room),
+		cmocka_unit_test(test_the_first_address_of_a_list_has_a_domain),
 		cmocka_unit_test(test_helo_argument),
 	};
 
