@@ -501,11 +501,13 @@ met_a_pause(struct q_attempt *a)
 {
 	struct q_loop *l = a->loop;
 	const struct q_message *m = q_message(l, q_envelope(l, a->envelope)->message);
-	const struct q_pausable p = { .sender = q_name_text(l, m->sender), .send = q_name_text(l, m->send),
-		.virtual_mta = q_name_text(l, m->virtual_mta), .route = a->request.route, .now_ms = q_wall_ms(l) };
+	const struct q_pausable p = { .sender = q_name_text(l, m->sender), .from = q_name_text(l, m->from),
+		.send = q_name_text(l, m->send), .virtual_mta = q_name_text(l, m->virtual_mta),
+		.route = a->request.route, .now_ms = q_wall_ms(l) };
 	uint64_t until = 0;
+	enum q_paused what = q_pause_meets(&p, &until);
 
-	switch (q_pause_meets(&p, &until)) {
+	switch (what) {
 	case Q_GOES:
 		return false;
 	case Q_DUMPED:
@@ -515,13 +517,15 @@ met_a_pause(struct q_attempt *a)
 		paused(a, until > p.now_ms ? until - p.now_ms : UINT64_MAX);
 		return true;
 	case Q_DEFERRED:
+	case Q_DEFERRED_BY_FROM:
 		if (p.route->kind != GA_ROUTE_DELIVER)
 			return false;
 		a->ticket.result = GA_RESULT_DEFERRAL;
 		a->ticket.code = 451;
 		snprintf(a->ticket.enhanced, sizeof a->ticket.enhanced, "4.7.1");
-		a->ticket.text = strdup("451 4.7.1 Deliveries to this recipient domain from this"
-		    " RFC5321.MailFrom domain are paused.");
+		a->ticket.text = strdup(what == Q_DEFERRED ? "451 4.7.1 Deliveries to this recipient domain from this"
+		    " RFC5321.MailFrom domain are paused." : "451 4.7.1 Deliveries to this recipient domain from this"
+		    " RFC5322.From domain are paused.");
 		ended(a);
 		return true;
 	}

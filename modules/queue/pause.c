@@ -8,8 +8,6 @@
  *
  * Pauses are kept by the spool, each under a key made of what identifies it; every loop
  * is told of all of them before its first message, so that none starts too early.
- *
- * Limit: a pause by the domain of the From field is not taken, and the log says so.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -46,6 +44,13 @@ static const char *const kinds[] = {
 	[GA_PAUSE_SEND] = "send", [GA_PAUSE_DUMP] = "dump",
 };
 
+/* A pause by the From field is one of its own. */
+static const char *
+label(enum ga_pause_kind kind, bool from_header)
+{
+	return from_header ? "from" : kinds[kind];
+}
+
 uint32_t
 q_pauses(void)
 {
@@ -55,10 +60,10 @@ q_pauses(void)
 /* --- the table; the lock is held --- */
 
 static struct named *
-find_named(enum ga_pause_kind kind, struct ga_str name)
+find_named(const char *kind, struct ga_str name)
 {
 	char key[1024];
-	int n = snprintf(key, sizeof key, "%s/%.*s", kinds[kind], (int)name.n, name.p);
+	int n = snprintf(key, sizeof key, "%s/%.*s", kind, (int)name.n, name.p);
 	struct named *found = NULL;
 
 	if (n > 0 && (size_t)n < sizeof key)
@@ -92,7 +97,7 @@ key_of(const struct ga_pause *p)
 {
 	char *key;
 
-	if (asprintf(&key, STATE_PREFIX "%s/%.*s/%.*s/%.*s", kinds[p->kind], (int)p->name.n, p->name.p,
+	if (asprintf(&key, STATE_PREFIX "%s/%.*s/%.*s/%.*s", label(p->kind, p->from_header), (int)p->name.n, p->name.p,
 	    (int)p->domain.n, p->domain.p, (int)p->scope.n, p->scope.p) < 0)
 		abort();
 	return key;
@@ -101,7 +106,7 @@ key_of(const struct ga_pause *p)
 static bool
 forget(const struct ga_pause *p, const char *key)
 {
-	struct named *n = find_named(p->kind, p->name);
+	struct named *n = find_named(label(p->kind, p->from_header), p->name);
 	struct pause **at, *k;
 
 	if (n == NULL)
@@ -136,10 +141,10 @@ remember(const struct ga_pause *p)
 	k->key = key_of(p);
 	k->serial = ++last_serial;
 	forget(p, k->key);
-	n = find_named(p->kind, p->name);
+	n = find_named(label(p->kind, p->from_header), p->name);
 	if (n == NULL) {
 		n = ga_xcalloc(1, sizeof *n);
-		if (asprintf(&n->key, "%s/%.*s", kinds[p->kind], (int)p->name.n, p->name.p) < 0)
+		if (asprintf(&n->key, "%s/%.*s", label(p->kind, p->from_header), (int)p->name.n, p->name.p) < 0)
 			abort();
 		HASH_ADD_KEYPTR(hh, table, n->key, strlen(n->key), n);
 	}
@@ -183,7 +188,7 @@ find_mta(struct ga_str named, const struct ga_route *r, uint64_t now_ms)
 
 		if (i == 2)
 			name.n = r->mta_id == 0 ? 0 : (size_t)snprintf(id, sizeof id, "%u", (unsigned)r->mta_id);
-		n = name.n > 0 ? find_named(GA_PAUSE_VIRTUAL_MTA, name) : NULL;
+		n = name.n > 0 ? find_named(kinds[GA_PAUSE_VIRTUAL_MTA], name) : NULL;
 		if (n != NULL && (n->first->p.until_ms == 0 || n->first->p.until_ms > now_ms))
 			return n->first;
 	}
@@ -193,7 +198,7 @@ find_mta(struct ga_str named, const struct ga_route *r, uint64_t now_ms)
 static const struct pause *
 find_send(enum ga_pause_kind kind, struct ga_str send, uint64_t now_ms)
 {
-	const struct named *n = send.n > 0 ? find_named(kind, send) : NULL;
+	const struct named *n = send.n > 0 ? find_named(kinds[kind], send) : NULL;
 
 	if (n == NULL || (n->first->p.until_ms != 0 && n->first->p.until_ms <= now_ms))
 		return NULL;
@@ -201,7 +206,7 @@ find_send(enum ga_pause_kind kind, struct ga_str send, uint64_t now_ms)
 }
 
 static const struct pause *
-find_sender(struct ga_str sender, const struct ga_route *r, uint64_t now_ms)
+find_sender(bool from_header, struct ga_str sender, const struct ga_route *r, uint64_t now_ms)
 {
 	char lower[256];
 	const struct named *n;
@@ -210,11 +215,18 @@ find_sender(struct ga_str sender, const struct ga_route *r, uint64_t now_ms)
 		return NULL;
 	for (size_t i = 0; i < sender.n; i++)
 		lower[i] = (char)(sender.p[i] >= 'A' && sender.p[i] <= 'Z' ? sender.p[i] + 32 : sender.p[i]);
-	n = find_named(GA_PAUSE_SENDER, (struct ga_str){ lower, sender.n });
+	n = find_named(label(GA_PAUSE_SENDER, from_header), (struct ga_str){ lower, sender.n });
 	for (const struct pause *k = n != NULL ? n->first : NULL; k != NULL; k = k->next)
 		if (sender_meets(&k->p, r, now_ms))
 			return k;
 	return NULL;
+}
+
+/* Its share of the attempts. */
+static bool
+holds_back(const struct pause *k)
+{
+	return k != NULL && (k->p.percent >= 100 || ga_random32() < k->p.percent / 100 * 4294967296.0);
 }
 
 /* Mail that would be thrown away is not held first. */
@@ -233,9 +245,10 @@ q_pause_meets(const struct q_pausable *m, uint64_t *until_ms)
 	    (k = find_mta(m->virtual_mta, m->route, m->now_ms)) != NULL) {
 		what = Q_HELD_BACK;
 		*until_ms = k->p.until_ms;
-	} else if ((k = find_sender(m->sender, m->route, m->now_ms)) != NULL) {
-		if (k->p.percent >= 100 || ga_random32() < k->p.percent / 100 * 4294967296.0)
-			what = Q_DEFERRED;
+	} else if (holds_back(find_sender(false, m->sender, m->route, m->now_ms))) {
+		what = Q_DEFERRED;
+	} else if (holds_back(find_sender(true, m->from, m->route, m->now_ms))) {
+		what = Q_DEFERRED_BY_FROM;
 	}
 	pthread_rwlock_unlock(&lock);
 	return what;
@@ -337,6 +350,8 @@ keep(struct ga_worker *w, const struct ga_pause *p)
 	char *key = key_of(p);
 
 	json_object_object_add(o, "kind", json_object_new_int(p->kind));
+	if (p->from_header)
+		json_object_object_add(o, "from_header", json_object_new_boolean(true));
 	put_str(o, "name", p->name);
 	put_str(o, "domain", p->domain);
 	put_str(o, "scope", p->scope);
@@ -370,6 +385,7 @@ q_pause_kept(struct q_loop *l, struct ga_str key, struct ga_str value)
 		return;
 	}
 	p.kind = (enum ga_pause_kind)kind;
+	p.from_header = json_object_object_get_ex(o, "from_header", &v) && json_object_get_boolean(v);
 	p.name = get_str(o, "name");
 	p.domain = get_str(o, "domain");
 	p.scope = get_str(o, "scope");
@@ -395,16 +411,11 @@ q_pause(struct ga_worker *w, const struct ga_pause *p)
 {
 	uint64_t serial;
 
-	if (p->from_header) {
-		ga_log(q_inst, GA_WARN, "GA-QUE-0006", "no pause of mail from %.*s: by the From field it is not possible",
-		    (int)p->name.n, p->name.p);
-		return;
-	}
 	pthread_rwlock_wrlock(&lock);
 	serial = remember(p);
 	pthread_rwlock_unlock(&lock);
 	keep(w, p);
-	ga_log(q_inst, GA_NOTICE, "GA-QUE-0007", "paused: %s %.*s%s%.*s%.*s: %.*s", kinds[p->kind],
+	ga_log(q_inst, GA_NOTICE, "GA-QUE-0007", "paused: %s %.*s%s%.*s%.*s: %.*s", label(p->kind, p->from_header),
 	    (int)p->name.n, p->name.p, p->kind == GA_PAUSE_SENDER ? " to " : "", (int)p->domain.n, p->domain.p,
 	    (int)p->scope.n, p->scope.p, (int)p->reason.n, p->reason.p);
 	act_everywhere(serial);
@@ -421,7 +432,7 @@ q_resume(struct ga_worker *w, const struct ga_pause *p)
 	pthread_rwlock_unlock(&lock);
 	if (was) {
 		q_spool->put_state(w, ga_str_c(key), (struct ga_str){ "", 0 });
-		ga_log(q_inst, GA_NOTICE, "GA-QUE-0008", "resumed: %s %.*s", kinds[p->kind],
+		ga_log(q_inst, GA_NOTICE, "GA-QUE-0008", "resumed: %s %.*s", label(p->kind, p->from_header),
 		    (int)p->name.n, p->name.p);
 		act_everywhere(0);
 	}

@@ -48,7 +48,8 @@ struct q_message {
 	uint64_t accepted_ms;		/* wall clock of q_wall_ms() */
 	uint32_t id;
 	uint32_t id_next;		/* bucket chain of the id table */
-	uint32_t virtual_mta, sender;	/* interned: name; sender's domain */
+	uint32_t virtual_mta;		/* interned, as all of these: name */
+	uint32_t sender, from;		/* domains of MAIL FROM, of the From field */
 	uint32_t send;			/* interned: SendID, "": none */
 	uint32_t envelopes;		/* list by q_envelope.next */
 	uint32_t nlive;			/* envelopes not finished */
@@ -231,10 +232,10 @@ void q_attempts_stop(struct q_loop *);
 void q_attempts_end(struct q_loop *);
 
 /* pause.c */
-enum q_paused { Q_GOES, Q_DEFERRED, Q_HELD_BACK, Q_DUMPED };
+enum q_paused { Q_GOES, Q_DEFERRED, Q_DEFERRED_BY_FROM, Q_HELD_BACK, Q_DUMPED };
 /* What pauses look at: of the message, and where it goes. */
 struct q_pausable {
-	struct ga_str sender, send, virtual_mta;	/* sender's domain */
+	struct ga_str sender, from, send, virtual_mta;	/* domains of MAIL FROM, of the From field */
 	const struct ga_route *route;
 	uint64_t now_ms;				/* wall clock */
 };

@@ -188,12 +188,12 @@ domain_of(struct ga_str address)
 }
 
 static struct ga_str
-send_id(const struct ga_message *m)
+text_of(const struct ga_message *m, unsigned attr)
 {
-	struct ga_str id = { "", 0 };
+	struct ga_str text = { "", 0 };
 
-	ga_attr_get(m->attrs, GA_ATTR_SEND_ID, &id);
-	return id;
+	ga_attr_get(m->attrs, attr, &text);
+	return text;
 }
 
 static void
@@ -230,7 +230,8 @@ q_message_fill(struct q_loop *l, uint32_t message, const struct ga_message *from
 	m->bounce = (from->flags & GA_MSG_BOUNCE) != 0;
 	m->virtual_mta = q_name(l, from->virtual_mta);
 	m->sender = q_name(l, domain_of(from->sender));
-	m->send = q_name(l, send_id(from));
+	m->from = q_name(l, text_of(from, GA_ATTR_FROM_DOMAIN));
+	m->send = q_name(l, text_of(from, GA_ATTR_SEND_ID));
 	for (uint32_t k = from->nenvelopes; k-- > 0;)
 		if ((from->envelopes[k].flags & GA_ENV_DONE) == 0)
 			fill_envelope(l, message, &from->envelopes[k]);
@@ -257,6 +258,7 @@ message_gone(struct q_loop *l, uint32_t message)
 		ga_message_unref(m->live);
 	q_name_unref(l, m->virtual_mta);
 	q_name_unref(l, m->sender);
+	q_name_unref(l, m->from);
 	q_name_unref(l, m->send);
 	id_remove(l, message);
 	q_slab_free(&l->messages, message);

@@ -423,6 +423,8 @@ new_txn(const struct stage_mail *mail, struct ga_snapshot *snapshot)
 		ga_attrs_put(&t->attrs, GA_ATTR_VIRTUAL_MTA, ga_str_c(mail->vmta));
 	if (mail->send != NULL)
 		ga_attrs_put(&t->attrs, GA_ATTR_SEND_ID, ga_str_c(mail->send));
+	if (mail->from != NULL)
+		ga_attrs_put(&t->attrs, GA_ATTR_FROM_DOMAIN, ga_str_c(mail->from));
 	for (unsigned i = 0; i < (mail->n > 0 ? mail->n : 1); i++) {
 		struct ga_rcpt *r = ga_txn_add_rcpt(t);
 
@@ -501,6 +503,8 @@ stage_message(const struct stage_mail *mail, uint32_t id)
 		ga_attrs_put(&attrs, GA_ATTR_VIRTUAL_MTA, ga_str_c(mail->vmta));
 	if (mail->send != NULL)
 		ga_attrs_put(&attrs, GA_ATTR_SEND_ID, ga_str_c(mail->send));
+	if (mail->from != NULL)
+		ga_attrs_put(&attrs, GA_ATTR_FROM_DOMAIN, ga_str_c(mail->from));
 	for (unsigned i = 0; i < n; i++) {
 		if (mail->domain != NULL)
 			snprintf(to, sizeof to, "to%u@%s", i, mail->domain);

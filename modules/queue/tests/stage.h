@@ -66,7 +66,8 @@ int stage_teardown(void **);
 /* --- mail in --- */
 
 struct stage_mail {
-	const char *sender, *vmta, *send, *domain;	/* defaults; domain NULL: dN.example each */
+	const char *sender, *vmta, *send, *from;	/* from: domain of the From field */
+	const char *domain;			/* defaults; domain NULL: dN.example each */
 	unsigned n;				/* recipients; 0: one */
 	struct ga_spool_upload *upload;
 	bool hold, discard;

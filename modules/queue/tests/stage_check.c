@@ -91,6 +91,7 @@ count_message(struct recount *r, uint32_t message)
 	r->messages++;
 	r->name_refs[m->virtual_mta]++;
 	r->name_refs[m->sender]++;
+	r->name_refs[m->from]++;
 	r->name_refs[m->send]++;
 	for (uint32_t i = m->envelopes; i != 0; i = q_envelope(r->l, i)->next) {
 		assert_int_equal(q_envelope(r->l, i)->message, message);

@@ -166,6 +166,38 @@ test_a_share_of_the_attempts_is_let_through(void **state)
 }
 
 static void
+test_a_pause_by_the_from_field_is_one_of_its_own_and_kept(void **state)
+{
+	struct ga_pause p = { .domain = GA_STR("big.example"), .percent = 100, .from_header = true };
+	struct ga_envelope e;
+	char reply[1001];
+	uint64_t seq;
+
+	(void)state;
+	pause_it(GA_PAUSE_SENDER, "brand.example", p);
+	p.from_header = false;
+	pause_it(GA_PAUSE_SENDER, "brand.example", p);
+	p.kind = GA_PAUSE_SENDER;
+	p.name = GA_STR("brand.example");
+	assert_true(q_resume(ga_worker_get(0), &p));
+	bed_turns(12);
+	assert_int_equal(q_pauses(), 1);
+	stage_restart("");
+	assert_int_equal(q_pauses(), 1);
+	seq = stage_accept((struct stage_mail){ .domain = "big.example", .from = "brand.example" });
+	assert_true(stage_recorded(seq, 0, &e, reply));
+	assert_string_equal(reply, "451 4.7.1 Deliveries to this recipient domain from this"
+	    " RFC5322.From domain are paused.");
+	assert_int_equal(stage_stats().deferral_total, 1);
+	stage_accept((struct stage_mail){ .domain = "big.example", .sender = "x@brand.example" });
+	stage_accept((struct stage_mail){ .domain = "big.example", .from = "other.example" });
+	stage_accept((struct stage_mail){ .domain = "small.example", .from = "brand.example" });
+	assert_int_equal(stage.ntickets, 3);
+	assert_int_equal(stage_stats().deferral_total, 1);
+	stage_check();
+}
+
+static void
 test_pauses_are_there_after_a_crash_and_resumed_ones_are_not(void **state)
 {
 	(void)state;
@@ -197,6 +229,7 @@ main(void)
 		STAGE_TEST(test_a_paused_sender_is_deferred_until_the_pause_ends),
 		STAGE_TEST(test_a_paused_sender_is_deferred_wherever_the_rule_is_the_same),
 		STAGE_TEST(test_a_share_of_the_attempts_is_let_through),
+		STAGE_TEST(test_a_pause_by_the_from_field_is_one_of_its_own_and_kept),
 		STAGE_TEST(test_pauses_are_there_after_a_crash_and_resumed_ones_are_not),
 	};
 
