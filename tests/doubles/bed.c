@@ -220,10 +220,10 @@ bed_on(struct ga_worker *w, void (*fn)(struct ga_worker *, void *), void *arg)
 }
 
 static void
-on_each(void (*fn)(struct ga_worker *, void *))
+on_each(void (*fn)(struct ga_worker *, void *), void *arg)
 {
 	for (unsigned i = 0; i < ga_worker_count(); i++)
-		bed_on(ga_worker_get(i), fn, NULL);
+		bed_on(ga_worker_get(i), fn, arg);
 }
 
 void
@@ -288,6 +288,17 @@ reloaded_here(struct ga_worker *w, void *arg)
 	each_module(w, reloaded);
 }
 
+/* Those that the next snapshot has and the one in force has not. */
+static void
+start_new_here(struct ga_worker *w, void *arg)
+{
+	const struct gac_generation *g = gac_generation_of(arg);
+
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->fresh[i])
+			start(&g->codes[i]->desc, g->insts[i], w);
+}
+
 void
 bed_reload(const char *conf)
 {
@@ -296,10 +307,11 @@ bed_reload(const char *conf)
 
 	if (!gac_generation_reload(next, &why))
 		die("a module refused the reload");
+	on_each(start_new_here, next);
 	gac_snapshot_publish(next);
 	ga_snapshot_unref(bed.snapshot);
 	bed.snapshot = next;
-	on_each(reloaded_here);
+	on_each(reloaded_here, NULL);
 }
 
 static void
@@ -312,7 +324,7 @@ drain_here(struct ga_worker *w, void *arg)
 void
 bed_drain(void)
 {
-	on_each(drain_here);
+	on_each(drain_here, NULL);
 }
 
 bool
