@@ -136,7 +136,8 @@ static const char *notes_text(struct ga_pool *pool, const struct gac_decl *d)
 		bool on;
 		const char *text;
 	} notes[] = {
-		{ d->required, "required" }, { d->unique, "unique" }, { d->route, "not below mx: patterns" },
+		{ d->required, "required" }, { d->unique, "unique" }, { d->unique_in_block, "unique in a block" },
+		{ d->route, "not below mx: patterns" },
 		{ d->restart, "a change needs a restart" },
 		{ d->repeat || gac_decl_accumulates(d), "may be repeated" },
 	};

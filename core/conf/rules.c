@@ -108,17 +108,12 @@ static struct ga_str unique_key(struct ga_pool *pool, const struct gac_setting *
 	return ga_fmt(pool, "%u %.*s", s->decl->index, (int)s->last->written.n, s->last->written.p);
 }
 
-static void check_unique(struct gac_conf *conf, struct ga_diag *diag, struct gac_strmap *seen,
+/* The first to say it under that key keeps it. */
+static void claim(struct gac_conf *conf, struct ga_diag *diag, struct gac_strmap *seen, struct ga_str key,
     struct gac_setting *s)
 {
-	struct ga_str key = unique_key(conf->pool, s);
 	const struct gac_setting *other = gac_strmap_get(seen, key);
 
-	if (s->object == conf->any_ip) {
-		gac_diag_error_at(diag, &s->last->name.pos,
-		    "%s is of one object alone: it cannot stand in ip_address *", s->decl->field.p);
-		return;
-	}
 	if (other == NULL) {
 		gac_strmap_put(seen, key, s);
 		return;
@@ -126,6 +121,21 @@ static void check_unique(struct gac_conf *conf, struct ga_diag *diag, struct gac
 	gac_diag_error_at(diag, s->last->nwords > 0 ? &s->last->words[0].pos : &s->last->name.pos,
 	    "%s: `%.*s` is taken by %s (%s)", s->decl->field.p, (int)told(s->decl, s->last).n,
 	    told(s->decl, s->last).p, gac_object_title(conf->pool, other->object), other->last->where);
+}
+
+static void check_unique(struct gac_conf *conf, struct ga_diag *diag, struct gac_strmap *seen,
+    struct gac_setting *s)
+{
+	const struct ga_object *parent = s->object->parent == NULL ? conf->root : s->object->parent;
+	struct ga_str key = unique_key(conf->pool, s);
+
+	if (s->decl->unique && s->object == conf->any_ip)
+		gac_diag_error_at(diag, &s->last->name.pos,
+		    "%s is of one object alone: it cannot stand in ip_address *", s->decl->field.p);
+	else if (s->decl->unique)
+		claim(conf, diag, seen, key, s);
+	else if (s->decl->unique_in_block)
+		claim(conf, diag, seen, ga_fmt(conf->pool, "in %u %.*s", parent->index, (int)key.n, key.p), s);
 }
 
 /* ---- patterns: of a rule the value of `domains`, from here on like those of a domain block */
@@ -321,8 +331,7 @@ void gac_rules_check(struct gac_conf *conf, struct ga_diag *diag)
 		for (size_t j = 0; j < o->nsettings; j++) {
 			if (o->settings[j]->decl->once)
 				check_once(conf, diag, o->settings[j]);
-			if (o->settings[j]->decl->unique)
-				check_unique(conf, diag, &seen, o->settings[j]);
+			check_unique(conf, diag, &seen, o->settings[j]);
 		}
 		take_uses(conf, diag, o, use_module);
 	}

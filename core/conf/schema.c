@@ -168,6 +168,7 @@ static bool read_constraint(const struct reader *r, struct gac_decl *d, struct g
 	} flags[] = {
 		{ "required", &d->required }, { "repeat", &d->repeat }, { "route", &d->route },
 		{ "restart", &d->restart }, { "unique", &d->unique }, { "once", &d->once },
+		{ "unique_in_block", &d->unique_in_block },
 	};
 	struct ga_str key, rest = word;
 

@@ -29,7 +29,7 @@ struct gac_decl {
 
 	const char *dflt, *constraint, *help;	/* as in the schema */
 	unsigned contexts;		/* GAC_CTX_BIT()s */
-	bool required, repeat, route, restart, unique, once;
+	bool required, repeat, route, restart, unique, unique_in_block, once;
 	bool has_min, has_max;
 	union gac_typed min, max;
 	const char *min_text, *max_text;

@@ -31,7 +31,7 @@
 	    "Draw anew for each attempt, or keep the choice for a message or an address")	\
 	X(list, smtp_route, "", "route", "domain,ip_address",					\
 	    "Next hops in place of MX records: HOST or HOST:PORT, tried in this order")		\
-	X(int, id, "", "min=1", "domain",							\
+	X(int, id, "", "min=1 unique_in_block", "domain,rule",				\
 	    "Number of this rule in the keys of throttle groups; default: assigned, and kept")	\
 	X(flag, allow_loopback_mx, "no", "", "general",					\
 	    "Deliver to MX hosts whose address is a loopback address")

@@ -23,7 +23,7 @@
 	    "Recipients that may go at once after a time without; default: a second's worth")	\
 	X(rate, max_connection_rate, "0", "", THR_LIMIT_CONTEXTS,				\
 	    "New connections that one throttle group may open in a time; 0: no limit")		\
-	X(int, id, "", "min=1", "domain",						\
+	X(int, id, "", "min=1 unique_in_block", "domain,rule",				\
 	    "Number of this rule in the keys of throttle groups; default: assigned, and kept")	\
 	X(int, system_max_smtp_connections, "10000", "min=0", "general",			\
 	    "Outgoing SMTP connections that may be open at once in all; 0: no limit")

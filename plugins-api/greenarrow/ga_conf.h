@@ -30,6 +30,8 @@
  *               required          an error when a block of that context lacks it
  *                                 and nothing that it inherits from has it
  *               unique            no two blocks may have the same value
+ *               unique_in_block   no two blocks in one block (two rules of a
+ *                                 throttle_template) may have the same value
  *               once              a second statement of a block must say the same
  *               repeat            may be written several times (lists accumulate)
  *               route             decides where mail goes: an error below mx: patterns

@@ -27,6 +27,7 @@
 	    "routing_rule,domain", "Shares")						\
 	X(choice, randomization, "random", "oneof=random|message|recipient route",	\
 	    "routing_rule,domain", "How")						\
+	X(int, id, "", "min=1 unique_in_block", "domain,rule", "Number")		\
 	X(list, smtp_route, "", "is=hostport route", "ip_address,domain", "Next hops")
 
 #define FX_WHERE "general,ip_address,relay_server,domain"
@@ -35,6 +36,7 @@
 	X(int, system_max_smtp_connections, "10000", "min=1", "general", "In all")	\
 	X(int, max_concurrent_connections, "100", "min=0 max=100000", FX_WHERE ",rule,throttle_template", "Limit")	\
 	X(rate, max_delivery_rate, "0", "", FX_WHERE ",rule,throttle_template", "Rate")	\
+	X(int, id, "", "min=1 unique_in_block", "domain,rule", "Number")		\
 	X(string, throttle_program, "", "is=throttle_program", "rule,domain", "Program")	\
 	X(percent, deferral_rate, "", "max=100%", "throttle_program", "Trigger")	\
 	X(percent, failure_rate, "", "max=100%", "throttle_program", "Trigger")		\

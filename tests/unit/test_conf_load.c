@@ -372,6 +372,25 @@ static void test_domains_of_a_rule(void **state)
 	    "11:3: throttle_template stands in ip_address, not in relay_server r\n");
 }
 
+static void test_numbers_of_rules_in_one_block(void **state)
+{
+	(void)state;
+	expect("throttle_template t {\n  rule a {\n    domains a.example\n    id 7\n  }\n  rule b {\n"
+	    "    domains b.example\n    id 007\n  }\n  domain c.example {\n    id 7\n  }\n}\n",
+	    "10:8: id: `007` is taken by rule a of throttle_template t (t.conf:6)\n"
+	    "13:8: id: `7` is taken by rule a of throttle_template t (t.conf:6)\n");
+	expect(IP_A "ip_address A {\n  domain x.example {\n    id 1\n  }\n  domain y.example {\n    id 2\n  }\n"
+	    "  domain z.example {\n    id 1\n  }\n}\n",
+	    "14:8: id: `1` is taken by domain x.example of ip_address a (t.conf:8)\n");
+	/* One block in two places, and blocks of two VirtualMTAs or templates. */
+	expect(IP_A "ip_address a {\n  domain x.example {\n    id 1\n  }\n}\nip_address a, b {\n"
+	    "  domain x.example {\n    id 1\n  }\n}\nip_address b {\n  smtp_source 127.0.0.2 b.example\n}\n"
+	    "throttle_template t {\n  rule a {\n    domains a.example\n    id 1\n  }\n}\n"
+	    "throttle_template u {\n  rule a {\n    domains a.example\n    id 1\n  }\n}\n", "");
+	expect("domain x.example {\n  id 3\n}\ndomain y.example {\n  id 3\n}\n",
+	    "7:6: id: `3` is taken by domain x.example (t.conf:4)\n");
+}
+
 static void test_what_is_required(void **state)
 {
 	(void)state;
@@ -607,6 +626,7 @@ int main(void)
 		cmocka_unit_test(test_domain_blocks_of_a_routing_rule),
 		cmocka_unit_test(test_defaults_of_a_template),
 		cmocka_unit_test(test_domains_of_a_rule),
+		cmocka_unit_test(test_numbers_of_rules_in_one_block),
 		cmocka_unit_test(test_what_is_required),
 		cmocka_unit_test(test_mx_patterns_cannot_route),
 		cmocka_unit_test(test_patterns_are_checked),
