@@ -7,6 +7,7 @@
  * filling a module's struct and building a plan happen once, under the lock of
  * the snapshot, and are published with release order.  Called from any thread.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "conf/snapshot_impl.h"
@@ -164,6 +165,24 @@ bool ga_settings_place(const struct ga_settings *s, const char *module, const ch
 	*place = (struct ga_place){ part->stmt->words[first + word].pos.file->name,
 		part->stmt->words[first + word].pos.line, part->stmt->words[first + word].pos.column };
 	return true;
+}
+
+unsigned ga_settings_rank(const struct ga_settings *s, const struct ga_object *block)
+{
+	for (size_t i = 0; i < s->nblocks; i++)
+		if (s->blocks[i] == block)
+			return (unsigned)i;
+	return UINT_MAX;
+}
+
+bool ga_settings_flag(const struct ga_settings *s, const char *module, const char *field)
+{
+	const struct gac_decl *d = gac_decl_find(s->snapshot->conf, module, field);
+	const struct gac_setting *st = d == NULL ? NULL : setting_of(s, d);
+
+	if (d == NULL || d->type != GAC_T_FLAG)
+		return false;
+	return st != NULL ? st->value.flag : d->dvalue.flag;
 }
 
 struct ga_snapshot *ga_settings_snapshot(const struct ga_settings *s)

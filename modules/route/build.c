@@ -4,8 +4,7 @@
  * The throttle group's key is made here (DESIGN 7): `relay<mta_id>` for a relay;
  * `ip<mta_id>pd<rule>` where a domain block sets the limit that holds,
  * `ip<mta_id>tt<rule>` where a template's rule does; else `<mta_id>,<domain>`.
- * A rule without `id` gets a number made from the names that it stands under, so
- * it is the same after a reload and a restart, wherever the block stands.
+ * number.c knows which rule that is, and its number.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -101,45 +100,20 @@ rt_draft_ttl(struct rt_draft *d, uint32_t ttl)
 
 /* --- the group --- */
 
-static uint32_t
-rule_id(struct ga_snapshot *snap, const struct ga_object *rule)
-{
-	const struct route_conf *c = ga_settings_conf(ga_snapshot_object(snap, rule), "route");
-	uint32_t hash = 0;
-
-	if (c->id > 0)
-		return (uint32_t)c->id;
-	for (const struct ga_object *o = rule; o != NULL; o = ga_object_parent(o)) {
-		struct ga_strlist names = ga_object_patterns(o);
-
-		for (size_t i = 0; i < names.n; i++)
-			hash = hash * 31 + ga_str_hash(names.v[i], true);
-	}
-	return 1000000u + hash % 999000000u;
-}
-
-static const struct ga_object *
-limiting_rule(const struct ga_settings *settings)
-{
-	const struct ga_object *o = ga_settings_source(settings, "throttle", "max_concurrent_connections");
-	const char *context = o != NULL ? ga_object_context(o) : "";
-
-	return strcmp(context, "domain") == 0 || strcmp(context, "rule") == 0 ? o : NULL;
-}
-
 static struct ga_str
 group_key(struct rt_draft *d)
 {
 	struct ga_route *r = d->route;
 	const struct ga_object *rule;
+	const char *limit;
 
 	if (r->relay)
 		return ga_fmt(d->pool, "relay%u", r->mta_id);
-	rule = limiting_rule(r->settings);
+	rule = rt_number_limiting(r->settings, &limit);
 	if (rule == NULL)
 		return ga_fmt(d->pool, "%u,%.*s", r->mta_id, (int)r->domain.n, r->domain.p);
 	return ga_fmt(d->pool, "ip%u%s%u", r->mta_id,
-	    strcmp(ga_object_context(rule), "rule") == 0 ? "tt" : "pd", rule_id(r->snapshot, rule));
+	    rt_number_kind(rule), rt_number_rule(r->snapshot, rule));
 }
 
 static int

@@ -44,9 +44,7 @@ find_by_id(struct ga_snapshot *snap, struct ga_str name, int *kind)
 	for (*kind = 0; id > 0 && *kind < KINDS; ++*kind)
 		for (const struct ga_object *o = ga_object_first(snap, NULL, kinds[*kind]); o != NULL;
 		    o = ga_object_next(o)) {
-			const struct route_conf *c = ga_settings_conf(ga_snapshot_object(snap, o), "route");
-
-			if (c->mta_id == id)
+			if (!ga_str_eq(ga_object_name(o), GA_STR("*")) && rt_number_mta(snap, o) == id)
 				return o;
 		}
 	return NULL;
@@ -171,7 +169,7 @@ rt_mta_choose(struct ga_snapshot *snap, struct ga_str name, const struct ga_rout
 	}
 	c = conf_of(snap, mta.object);
 	mta.name = ga_object_name(mta.object);
-	mta.id = (uint32_t)c->mta_id;
+	mta.id = rt_number_mta(snap, mta.object);
 	mta.relay = kind == KIND_RELAY;
 	mta.paused = c->delivery_paused;
 	return mta;

@@ -347,6 +347,8 @@ check(const void *conf, struct ga_diag *diag)
 	struct ga_snapshot *snap = ga_snapshot_current();
 	bool good = rt_mta_check(snap, diag);
 
+	good = rt_number_check(snap, diag) && good;
+
 	(void)conf;
 	ga_snapshot_unref(snap);
 	return good;

@@ -80,6 +80,16 @@ struct rt_wait {
 
 extern struct ga_inst *rt_inst;
 
+/* number.c: numbers of VirtualMTAs and rules, given or made from their names. */
+uint32_t rt_number_mta(struct ga_snapshot *, const struct ga_object *);
+uint32_t rt_number_rule(struct ga_snapshot *, const struct ga_object *);
+/* The domain block or template's rule whose limits make the throttle group; NULL: none. limit:
+ * one that it sets. */
+const struct ga_object *rt_number_limiting(const struct ga_settings *, const char **limit);
+/* "tt" for what stands in a throttle_template, else "pd". */
+const char *rt_number_kind(const struct ga_object *rule);
+bool rt_number_check(struct ga_snapshot *, struct ga_diag *);
+
 /* mta.c: VirtualMTA by name, through routing rules and redirects. */
 struct rt_mta rt_mta_choose(struct ga_snapshot *, struct ga_str name,
     const struct ga_route_request *);

@@ -68,6 +68,11 @@ struct ga_place {
 };
 GA_EXPORT bool ga_settings_place(const struct ga_settings *, const char *module,
     const char *field, size_t row, size_t word, struct ga_place *);
+/* Where a block comes in the order of resolution: of two, the lower one decides. UINT_MAX: it has
+ * no say in this scope. */
+GA_EXPORT unsigned ga_settings_rank(const struct ga_settings *, const struct ga_object *);
+/* A flag of another module, whose struct is its own; false if there is no such directive. */
+GA_EXPORT bool ga_settings_flag(const struct ga_settings *, const char *module, const char *field);
 /* The plan of hooks (order of load_module, use_module applied) of the scope. */
 GA_EXPORT const struct ga_plan *ga_settings_plan(const struct ga_settings *);
 GA_EXPORT struct ga_snapshot *ga_settings_snapshot(const struct ga_settings *);

@@ -452,6 +452,56 @@ test_keys_of_groups(void **state)
 	group_is("upstream", "big.example", "relay5");
 }
 
+/* Of two limits from two blocks the narrower block names the group. */
+static void
+test_the_first_block_that_sets_any_limit_names_the_group(void **state)
+{
+	(void)state;
+	bed_reload("general {\n" ZONE "}\nip_address four {\n  mta_id 1\n"
+	    "  domain [*.]big.example {\n    id 31\n    max_concurrent_connections 2\n  }\n"
+	    "  domain sub.big.example {\n    id 32\n    max_connection_rate 5/hr\n  }\n}\n"
+	    "ip_address * {\n  domain gone.example {\n    id 33\n    max_delivery_burst 5\n  }\n}\n"
+	    "domain bad.example {\n  id 34\n  max_delivery_rate 5/hr\n}\n");
+	group_is("four", "big.example", "ip1pd31");
+	group_is("four", "sub.big.example", "ip1pd32");
+	group_is("four", "gone.example", "ip1pd33");
+	group_is("four", "bad.example", "ip1pd34");
+	group_is("four", "one.example", "1,one.example");
+}
+
+static void
+test_a_virtual_mta_without_number_has_one_of_its_own(void **state)
+{
+	struct ga_route *a, *b;
+	char number[16];
+
+	(void)state;
+	bed_reload("general {\n" ZONE "}\nip_address four {\n}\nip_address six {\n}\n");
+	a = ask("four", "one.example");
+	b = ask("six", "one.example");
+	assert_true(a->mta_id >= 1000000 && b->mta_id >= 1000000);
+	assert_int_not_equal(a->mta_id, b->mta_id);
+	snprintf(number, sizeof number, "%u", (unsigned)b->mta_id);
+	through(number, "six");
+	bed_reload("general {\n" ZONE "}\nip_address six {\n}\nip_address four {\n}\n");
+	ga_route_unref(b);
+	b = ask("four", "one.example");
+	assert_int_equal(a->mta_id, b->mta_id);
+	ga_route_unref(a);
+	ga_route_unref(b);
+}
+
+static void
+test_two_rules_of_one_virtual_mta_must_not_have_one_number(void **state)
+{
+#define RULE(domain, id) "  domain " domain " {\n    id " id "\n    max_delivery_rate 1/s\n  }\n"
+	(void)state;
+	assert_true(refuses("ip_address a {\n" RULE("x.example", "5") RULE("y.example", "5") "}\n"));
+	assert_true(refuses("ip_address a {\n" RULE("x.example", "5") "}\nip_address * {\n" RULE("y.example", "5") "}\n"));
+	assert_false(refuses("ip_address a {\n" RULE("x.example", "5") "}\nip_address b {\n" RULE("y.example", "5") "}\n"));
+	assert_false(refuses("ip_address a {\n" RULE("x.example", "5") RULE("y.example", "6") "}\n"));
+}
+
 static void
 test_the_number_of_a_rule_without_id_is_kept(void **state)
 {
@@ -603,6 +653,9 @@ main(void)
 		T(test_a_rule_in_a_rule_draws_for_itself),
 		cmocka_unit_test(test_circles_and_rules_without_weight_are_refused),
 		T(test_keys_of_groups),
+		T(test_the_first_block_that_sets_any_limit_names_the_group),
+		T(test_a_virtual_mta_without_number_has_one_of_its_own),
+		cmocka_unit_test(test_two_rules_of_one_virtual_mta_must_not_have_one_number),
 		T(test_the_number_of_a_rule_without_id_is_kept),
 		T(test_the_same_question_is_asked_once),
 		T(test_a_route_is_known_for_the_ttl_and_a_refusal_for_less),
