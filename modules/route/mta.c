@@ -12,6 +12,7 @@
 #include "route.h"
 
 #define HOPS_MAX 16
+#define WEIGHT_MAX 1000000
 
 static const char *const kinds[] = { "ip_address", "relay_server", "routing_rule" };
 enum { KIND_IP, KIND_RELAY, KIND_RULE, KINDS };
@@ -281,25 +282,42 @@ check_sources(struct walk *w, const struct ga_object *o)
 }
 
 static bool
+weight_good(struct ga_str text)
+{
+	return text.n > 0 && text.n <= 7 && strspn(text.p, "0123456789") == text.n &&
+	    strtoul(text.p, NULL, 10) <= WEIGHT_MAX;
+}
+
+static bool
+bad_weight(struct walk *w, const struct ga_object *o, size_t row, struct ga_str text)
+{
+	struct ga_place at = { ga_object_where(o), 0, 0 };
+
+	ga_settings_place(ga_snapshot_object(w->snap, o), "route", "deliver_through", row, 1, &at);
+	ga_diag_error_at(w->diag, at.file, at.line, at.column,
+	    "deliver_through: \"%.*s\" is not a weight: 0 to %d", (int)text.n, text.p, WEIGHT_MAX);
+	return false;
+}
+
+static bool
 check_weights(struct walk *w, const struct ga_object *o)
 {
 	const struct route_conf *c = conf_of(w->snap, o);
 	uint64_t total = 0;
+	bool good = true;
 
 	for (size_t i = 0; i < c->deliver_through.n; i++) {
 		struct ga_strlist item = c->deliver_through.v[i];
 
-		if (item.n > 1 && item.v[1].n != strspn(item.v[1].p, "0123456789")) {
-			ga_diag_error(w->diag, "deliver_through", "%s: \"%.*s\" is not a weight",
-			    ga_object_where(o), (int)item.v[1].n, item.v[1].p);
-			return false;
-		}
-		total += weight_of(item);
+		if (item.n > 1 && !weight_good(item.v[1]))
+			good = bad_weight(w, o, i, item.v[1]);
+		else
+			total += weight_of(item);
 	}
-	if (total == 0)
+	if (good && total == 0)
 		ga_diag_error(w->diag, "deliver_through", "%s: no VirtualMTA with a weight above 0",
 		    ga_object_where(o));
-	return total > 0;
+	return good && total > 0;
 }
 
 bool

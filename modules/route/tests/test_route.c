@@ -414,6 +414,11 @@ test_circles_and_rules_without_weight_are_refused(void **state)
 	assert_true(refuses(A "}\nrouting_rule r {\n  deliver_through a 1, r 1\n}\n"));
 	assert_true(refuses(A "  redirect r\n}\nrouting_rule r {\n  deliver_through a 1\n}\n"));
 	assert_true(refuses(A "}\nrouting_rule r {\n  deliver_through a 0\n}\n"));
+	assert_false(refuses(A "}\nrouting_rule r {\n  deliver_through a 1000000\n}\n"));
+	assert_true(refuses(A "}\nrouting_rule r {\n  deliver_through a 1000001\n}\n"));
+	assert_true(refuses(A "}\nrouting_rule r {\n  deliver_through a 18446744073709551617\n}\n"));
+	assert_true(refuses(A "}\nrouting_rule r {\n  deliver_through a -1\n}\n"));
+	assert_true(refuses(A "}\nrouting_rule r {\n  deliver_through a \"\"\n}\n"));
 	assert_false(refuses(A "}\n" B "}\nrouting_rule r {\n  deliver_through a 0, b 1\n}\n"));
 	assert_true(refuses(A "  smtp_source 192.0.2.1, 192.0.2.2\n}\n"));
 	assert_true(refuses(A "  smtp_source mail.example\n}\n"));
