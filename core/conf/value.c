@@ -286,3 +286,16 @@ bool ga_conf_percent(struct ga_str s, double *percent)
 {
 	return gac_value_percent(s, percent) == NULL;
 }
+
+bool ga_conf_amount(struct ga_str s, struct ga_amount *to)
+{
+	int64_t whole = 0;
+
+	to->percent = gac_value_percent(s, &to->n) == NULL;
+	if (to->percent || gac_value_rate(s, &to->n) == NULL)
+		return true;
+	if (gac_value_int(s, &whole) != NULL)
+		return false;
+	to->n = (double)whole;
+	return true;
+}

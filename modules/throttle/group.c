@@ -136,6 +136,8 @@ neutral_at(const struct ga_group *g)
 		at = dial;
 	if (g->hold_us > at)
 		at = g->hold_us;
+	if (thr_backoff_neutral_at(g) > at)
+		at = thr_backoff_neutral_at(g);
 	return at > ga_mono_us() ? at : 0;
 }
 
@@ -165,7 +167,7 @@ gone(struct ga_worker *w, struct ga_post *post)
 	(void)w;
 	pthread_mutex_lock(&lock);
 	g->going = false;
-	free_it = g->refs == 0 && idle(g);
+	free_it = g->refs == 0 && idle(g) && !thr_backoff_keeps(g);
 	if (free_it && later > 0) {
 		free_it = false;
 		thr_wake_at(g, later);
@@ -179,6 +181,7 @@ gone(struct ga_worker *w, struct ga_post *post)
 		return;
 	thr_slot_forget(g);
 	ga_timer_free(g->timer);
+	thr_backoff_free(g, true);
 	if (g->prev != NULL) {
 		thr_cursors_pass(thr_loop(g->home), g);
 		*g->prev = g->next;
@@ -202,6 +205,7 @@ look_soon(struct ga_group *g)
 static void
 bury(struct ga_group *g)
 {
+	thr_backoff_free(g, false);
 	forget(g);
 	group_free(g);
 }

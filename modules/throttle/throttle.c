@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "throttle.h"
+#include "backoff.h"
 
 #include <greenarrow/service/control.h>
 
@@ -38,6 +38,17 @@ thr_loop(struct ga_worker *w)
 
 /* --- limits --- */
 
+/* A burst as written is meant for the rate as written: in backoff it is a second's worth. */
+void
+thr_limits_apply(struct ga_group *g)
+{
+	bool less = g->backoff != NULL && g->backoff->state != THR_NORMAL;
+	const struct thr_limits *l = less ? &g->backoff->in_force : &g->written;
+
+	g->max = l->connections;
+	thr_rate_set(&g->deliveries, l->rate, less ? 0 : g->burst, ga_mono_us());
+}
+
 static void
 take_settings(struct ga_group *g, const struct ga_settings *settings, uint64_t number)
 {
@@ -45,9 +56,11 @@ take_settings(struct ga_group *g, const struct ga_settings *settings, uint64_t n
 	uint64_t now = ga_mono_us();
 
 	g->snapshot = number;
-	g->max = (unsigned)c->max_concurrent_connections;
-	thr_rate_set(&g->deliveries, c->max_delivery_rate.per_second,
-	    (uint64_t)c->max_delivery_burst, now);
+	g->written.connections = (unsigned)c->max_concurrent_connections;
+	g->written.rate = c->max_delivery_rate.per_second;
+	g->burst = (uint64_t)c->max_delivery_burst;
+	thr_backoff_settings(g, settings);
+	thr_limits_apply(g);
 	thr_rate_set(&g->dials, c->max_connection_rate.per_second, 0, now);
 	thr_note_written(g, settings);
 }
@@ -387,6 +400,8 @@ static void
 ended(struct ga_group *g, const struct ga_ticket *t, unsigned n)
 {
 	g->in_flight -= n;
+	if (g->backoff != NULL)
+		thr_backoff_feed(g, t, n);
 	run_release(g, t->route, n);
 	if (g->waiting == 0)
 		thr_group_quiet(g);
@@ -450,9 +465,19 @@ limit(const struct ga_settings *settings)
 	return (uint64_t)c->max_concurrent_connections;
 }
 
+static void
+begin_backoff(struct ga_worker *w, struct ga_str key, const char *reason, uint64_t ms)
+{
+	struct ga_worker *home;
+	struct ga_group *g = thr_group_find(key, &home);
+
+	if (g != NULL && home == w)
+		thr_backoff_begin(g, reason, ms);
+}
+
 static const struct ga_throttle service = {
 	sizeof service, GA_THROTTLE_VERSION, enqueue, recall, next, closed, ended,
-	thr_group_unref, max_connections, key_of, thr_each_group, limit, NULL, thr_explain
+	thr_group_unref, max_connections, key_of, thr_each_group, limit, begin_backoff, thr_explain
 };
 
 /* --- the module --- */
@@ -478,6 +503,13 @@ take_system_limit(const void *conf)
 	const struct throttle_conf *c = conf;
 
 	thr_slots_limit((unsigned)c->system_max_smtp_connections);
+}
+
+static bool
+check(const void *conf, struct ga_diag *diag)
+{
+	(void)conf;
+	return thr_backoff_check(diag);
 }
 
 static bool
@@ -573,6 +605,7 @@ GA_MODULE(throttle, "1.0.0", "", GA_NO_HOOKS, THROTTLE_DIRECTIVES,
 	.conf = &throttle_conf_schema,
 	.flags = GA_KEEP_INSTANCE,
 	.worker_size = sizeof(struct thr_loop),
+	.check = check,
 	.init = init,
 	.start = start,
 	.stop = stop,

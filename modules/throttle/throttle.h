@@ -9,6 +9,7 @@
 
 #include <uthash.h>
 
+#include <greenarrow/conf.h>
 #include <greenarrow/service/delivery.h>
 
 #define THR_LIMIT_CONTEXTS "general,ip_address,relay_server,domain,rule,throttle_template"
@@ -23,6 +24,26 @@
 	    "Recipients that may go at once after a time without; default: a second's worth")	\
 	X(rate, max_connection_rate, "0", "", THR_LIMIT_CONTEXTS,				\
 	    "New connections that one throttle group may open in a time; 0: no limit")		\
+	X(string, throttle_program, "", "is=throttle_program", THR_LIMIT_CONTEXTS,		\
+	    "What begins a backoff, by its name; default: replies and commands alone")		\
+	X(percent, failure_rate, "", "", "throttle_program",					\
+	    "Share of recipients that fail at which backoff begins; default: any share may")	\
+	X(percent, deferral_rate, "", "", "throttle_program",					\
+	    "Share of recipients that are deferred at which backoff begins; default: any share may")	\
+	X(duration, window, "1m", "min=1s max=1d", "throttle_program",				\
+	    "Time over which these shares are taken")						\
+	X(int, minimum_sample, "20", "min=1 max=1000000000", "throttle_program",		\
+	    "Results in the window below which backoff does not begin")				\
+	X(duration, return_after, "30m", "min=1s", "throttle_program",				\
+	    "How long a backoff lasts")								\
+	X(string, backoff_max_concurrent_connections, "25%", "is=percent_or_int",		\
+	    "throttle_program," THR_LIMIT_CONTEXTS,						\
+	    "Connections in backoff, or their share of the limit; 0: as without")		\
+	X(string, backoff_max_delivery_rate, "25%", "is=percent_or_rate",			\
+	    "throttle_program," THR_LIMIT_CONTEXTS,						\
+	    "Rate of recipients in backoff, or its share of the limit; 0: as without")		\
+	X(duration, backoff_return_after, "5m", "min=1s", THR_LIMIT_CONTEXTS,			\
+	    "How long a backoff lasts that a reply or a command began, without a throttle_program")	\
 	X(int, id, "", "min=1 unique_in_block", "domain,rule",				\
 	    "Number of this rule in the keys of throttle groups; default: assigned, and kept")	\
 	X(int, system_max_smtp_connections, "10000", "min=0", "general",			\
@@ -64,6 +85,17 @@ struct thr_written {
 	double deliveries, dials;	/* a second */
 	char deliveries_text[THR_WRITTEN_TEXT], dials_text[THR_WRITTEN_TEXT];
 };
+/* max_concurrent_connections, max_delivery_rate; 0: no limit. */
+struct thr_limits {
+	unsigned connections;
+	double rate;			/* recipients a second */
+};
+/* What a backoff does: a throttle_program's word, or that of directives outside one. */
+struct thr_plan {
+	struct ga_amount connections, rate;
+	uint64_t return_ms;
+};
+struct thr_backoff;			/* backoff.h */
 
 struct ga_group {
 	UT_hash_handle hh, by_number;	/* in the tables of all groups, under their lock */
@@ -75,7 +107,11 @@ struct ga_group {
 	struct ga_worker *home;
 	/* the rest belongs to the home loop */
 	struct ga_group *next, **prev;	/* groups of this loop */
-	unsigned max;
+	unsigned max;			/* connections, in force; written: without a backoff */
+	struct thr_limits written;
+	uint64_t burst;			/* max_delivery_burst */
+	struct thr_plan plan;
+	struct thr_backoff *backoff;	/* NULL: no throttle_program, and none was begun */
 	uint64_t snapshot;		/* number of the one that max is from */
 	unsigned connections, waiting, in_flight;
 	unsigned bounces, firsts;	/* of those that wait */
@@ -196,7 +232,22 @@ void thr_note_written(struct ga_group *, const struct ga_settings *);
 /* explain.c */
 void thr_explain(struct ga_group_question *);
 const char *thr_duration(uint64_t ms, char *to, size_t room);	/* "29m 12s" */
+/* backoff.c: on the group's loop. */
+bool thr_backoff_check(struct ga_diag *);	/* the snapshot that is coming */
+void thr_backoff_settings(struct ga_group *, const struct ga_settings *);	/* written is set */
+void thr_backoff_feed(struct ga_group *, const struct ga_ticket *, unsigned n);
+void thr_backoff_begin(struct ga_group *, const char *reason, uint64_t ms);
+bool thr_backoff_end(struct ga_group *);	/* at once; false: it was not in one */
+bool thr_in_backoff(const struct ga_group *);
+const char *thr_backoff_reason(const struct ga_group *);	/* NULL: not in one */
+uint64_t thr_backoff_began(const struct ga_group *);	/* ga_mono_us(); 0: not in one */
+uint64_t thr_backoff_until(const struct ga_group *);	/* the same */
+/* It must live, and wakes by itself; else until when what it has counted matters. */
+bool thr_backoff_keeps(const struct ga_group *);
+uint64_t thr_backoff_neutral_at(const struct ga_group *);
+void thr_backoff_free(struct ga_group *, bool timer);	/* timer: the loop still runs */
 /* throttle.c */
+void thr_limits_apply(struct ga_group *);	/* written, or what a backoff makes of it */
 void thr_pump_soon(struct ga_group *);
 void thr_wake_at(struct ga_group *, uint64_t us);	/* pumped then, or before */
 

@@ -106,6 +106,10 @@ GA_EXPORT bool ga_object_has(const struct ga_object *, const char *module, const
  * lists with is=duration and for options. */
 GA_EXPORT bool ga_conf_duration(struct ga_str, uint64_t *ms);
 GA_EXPORT bool ga_conf_percent(struct ga_str, double *percent);
+/* "25%" or a whole number, "25%" or "7200/hr": what is=percent_or_int and is=percent_or_rate
+ * let through.  n: the percentage, the number, or how many a second. */
+struct ga_amount { double n; bool percent; };
+GA_EXPORT bool ga_conf_amount(struct ga_str, struct ga_amount *);
 
 GA_END
 

@@ -1,0 +1,348 @@
+/*
+ * backoff.c - Dynamic Delivery: a group whose mail is not taken tries less for a while.
+ *
+ * ended() feeds the results of groups that have a throttle_program into a window
+ * (window.c).  When the share of failures or deferrals in it comes to what the program
+ * says, or a reply or an operator says so (begin_backoff), lower limits are in force
+ * until one timer ends them.  What is written stays in the group: limits in force are
+ * made of it anew when settings change.
+ *
+ * All on the group's home loop.  A group in backoff is not freed; one that is freed has
+ * nothing in its window.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backoff.h"
+
+#include <greenarrow/mail.h>
+
+/* --- settings --- */
+
+static const struct throttle_conf *
+conf_of(struct ga_snapshot *snap, const struct ga_object *program)
+{
+	return ga_settings_conf(ga_snapshot_object(snap, program), "throttle");
+}
+
+bool
+thr_backoff_check(struct ga_diag *diag)
+{
+	struct ga_snapshot *snap = ga_snapshot_current();
+	bool good = true;
+
+	for (const struct ga_object *o = ga_object_first(snap, NULL, "throttle_program"); o != NULL;
+	    o = ga_object_next(o)) {
+		const struct throttle_conf *c = conf_of(snap, o);
+
+		if (c->failure_rate > 0 || c->deferral_rate > 0)
+			continue;
+		ga_diag_error(diag, "throttle_program", "%s: throttle_program \"%.*s\" needs a failure_rate "
+		    "or a deferral_rate above 0%%", ga_object_where(o), (int)ga_object_name(o).n,
+		    ga_object_name(o).p);
+		good = false;
+	}
+	ga_snapshot_unref(snap);
+	return good;
+}
+
+static struct thr_plan
+plan_of(const struct throttle_conf *c, uint64_t return_ms)
+{
+	struct thr_plan plan = { .return_ms = return_ms };
+
+	ga_conf_amount(c->backoff_max_concurrent_connections, &plan.connections);
+	ga_conf_amount(c->backoff_max_delivery_rate, &plan.rate);
+	return plan;
+}
+
+static struct thr_backoff *
+have(struct ga_group *g)
+{
+	if (g->backoff == NULL)
+		g->backoff = ga_xcalloc(1, sizeof *g->backoff);
+	return g->backoff;
+}
+
+static void
+take_program(struct ga_group *g, const struct throttle_conf *c)
+{
+	struct thr_backoff *b = have(g);
+	uint64_t before = b->has_program ? b->program.window_us : 0;
+
+	b->has_program = true;
+	b->program = (struct thr_program){ .failure_rate = c->failure_rate,
+		.deferral_rate = c->deferral_rate, .minimum = (uint32_t)c->minimum_sample,
+		.window_us = c->window * 1000 };
+	if (b->program.window_us != before)
+		thr_window_begin(&b->window, b->program.window_us, ga_mono_us());
+}
+
+/* --- limits --- */
+
+static double
+lower(struct ga_amount amount, double written, double used)
+{
+	double base = written > 0 ? written : used;
+	double n = amount.percent ? base * amount.n / 100 : amount.n;
+
+	return n > 0 && (written == 0 || n < written) ? n : written;
+}
+
+static void
+set_limits(struct ga_group *g)
+{
+	struct thr_backoff *b = g->backoff;
+	double n = lower(g->plan.connections, g->written.connections, b->used.connections);
+
+	b->in_force.connections = n > 0 ? (unsigned)fmin(fmax(floor(n), 1), 1e9) : 0;
+	b->in_force.rate = lower(g->plan.rate, g->written.rate, b->used.rate);
+}
+
+/* What the host has taken, not what it was offered, where that is known: it may be far more. */
+static double
+measured_rate(const struct ga_group *g, uint64_t now)
+{
+	struct thr_backoff *b = g->backoff;
+	struct thr_counts sum;
+
+	if (!b->has_program)
+		return thr_recent_rate(&g->recent, now);
+	sum = thr_window_sum(&b->window, now);
+	if (sum.n == 0)
+		return 0;
+	return fmax(sum.n - sum.deferred, 1) / thr_window_seconds(&b->window, now);
+}
+
+static const char *
+figures(const struct thr_limits *l, char *to, size_t room)
+{
+	char connections[24] = "any number of", rate[40] = "any rate";
+
+	if (l->connections != 0)
+		snprintf(connections, sizeof connections, "%u", l->connections);
+	if (l->rate > 0)
+		snprintf(rate, sizeof rate, "%.4g/s", l->rate);
+	snprintf(to, room, "%s connections, %s", connections, rate);
+	return to;
+}
+
+/* --- begin and end --- */
+
+static void
+over(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	struct ga_group *g = arg;
+
+	(void)inst;
+	(void)w;
+	thr_backoff_end(g);
+}
+
+static void
+arm(struct ga_group *g, uint64_t now)
+{
+	struct thr_backoff *b = g->backoff;
+
+	if (b->timer == NULL)
+		b->timer = ga_timer_new(thr_inst, g->home, over, g);
+	ga_timer_arm(b->timer, b->until_us > now ? (b->until_us - now + 999) / 1000 : 0, 0);
+}
+
+static void
+tell_begin(const struct ga_group *g, uint64_t now)
+{
+	const struct thr_backoff *b = g->backoff;
+	char date[GA_DATE_ROOM], force[80], written[80];
+
+	ga_log(thr_inst, GA_NOTICE, "GA-THR-0001", "group %s: backoff until %s: %s; %s instead of %s",
+	    g->key, ga_date_rfc3339(ga_wall_ms() + (b->until_us - now) / 1000, date), b->reason,
+	    figures(&b->in_force, force, sizeof force), figures(&g->written, written, sizeof written));
+}
+
+/* One that has begun already may last longer, but its limits are what they are: what is
+ * used now is the backoff's own work. */
+void
+thr_backoff_begin(struct ga_group *g, const char *reason, uint64_t ms)
+{
+	struct thr_backoff *b = have(g);
+	uint64_t now = ga_mono_us(), until = now + 1000 * (ms > 0 ? ms : g->plan.return_ms);
+
+	if (b->state == THR_BACKOFF) {
+		if (until <= b->until_us)
+			return;
+		b->until_us = until;
+		b->told_until = ms > 0;
+		arm(g, now);
+		return;
+	}
+	b->used = (struct thr_limits){ g->connections, measured_rate(g, now) };
+	b->state = THR_BACKOFF;
+	b->began_us = now;
+	b->until_us = until;
+	b->told_until = ms > 0;
+	snprintf(b->reason, sizeof b->reason, "%s", reason);
+	set_limits(g);
+	thr_limits_apply(g);
+	arm(g, now);
+	tell_begin(g, now);
+	thr_pump_soon(g);		/* saved connections beyond the limit go */
+}
+
+bool
+thr_backoff_end(struct ga_group *g)
+{
+	struct thr_backoff *b = g->backoff;
+	uint64_t now = ga_mono_us();
+	char took[32], written[80];
+
+	if (!thr_in_backoff(g))
+		return false;
+	b->state = THR_NORMAL;
+	ga_timer_stop(b->timer);
+	if (b->has_program)
+		thr_window_begin(&b->window, b->program.window_us, now);
+	thr_limits_apply(g);
+	ga_log(thr_inst, GA_NOTICE, "GA-THR-0002", "group %s: backoff has ended after %s (%s); %s again",
+	    g->key, thr_duration((now - b->began_us) / 1000, took, sizeof took), b->reason,
+	    figures(&g->written, written, sizeof written));
+	thr_pump_soon(g);
+	return true;
+}
+
+/* The first that a module calls of it, and again after each reload. */
+void
+thr_backoff_settings(struct ga_group *g, const struct ga_settings *settings)
+{
+	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
+	struct ga_snapshot *snap = ga_settings_snapshot(settings);
+	const struct ga_object *program = c->throttle_program.n == 0 ? NULL :
+	    ga_object_find(snap, "throttle_program", c->throttle_program);
+
+	if (program != NULL) {
+		const struct throttle_conf *p = conf_of(snap, program);
+
+		g->plan = plan_of(p, p->return_after);
+		take_program(g, p);
+	} else {
+		g->plan = plan_of(c, c->backoff_return_after);
+		if (g->backoff != NULL)
+			g->backoff->has_program = false;
+	}
+	if (!thr_in_backoff(g))
+		return;
+	set_limits(g);
+	if (!g->backoff->told_until) {
+		g->backoff->until_us = g->backoff->began_us + 1000 * g->plan.return_ms;
+		arm(g, ga_mono_us());
+	}
+}
+
+/* --- results --- */
+
+/* What the host had no part in says nothing about it. */
+static struct thr_counts
+count(const struct ga_ticket *t, unsigned n)
+{
+	struct thr_counts c = { 0, 0, 0 };
+
+	for (; t != NULL && n > 0; t = t->next, n--) {
+		bool deferred = t->result == GA_RESULT_DEFERRAL, failed = t->result == GA_RESULT_FAILURE;
+
+		if (t->result != GA_RESULT_SUCCESS && !((deferred || failed) && t->stage != GA_AT_NOTHING))
+			continue;
+		c.n++;
+		c.deferred += deferred;
+		c.failed += failed;
+	}
+	return c;
+}
+
+static bool
+reached(double rate, uint32_t some, uint32_t n)
+{
+	return rate > 0 && 100.0 * some >= rate * n;
+}
+
+static void
+judge(struct ga_group *g, struct thr_counts sum)
+{
+	const struct thr_program *p = &g->backoff->program;
+	bool deferral = reached(p->deferral_rate, sum.deferred, sum.n);
+	char reason[THR_REASON_MAX], window[32];
+
+	if (sum.n < p->minimum || (!deferral && !reached(p->failure_rate, sum.failed, sum.n)))
+		return;
+	snprintf(reason, sizeof reason, "%s: %" PRIu32 " of %" PRIu32 " recipients within %s",
+	    deferral ? "deferral_rate" : "failure_rate", deferral ? sum.deferred : sum.failed, sum.n,
+	    thr_duration(p->window_us / 1000, window, sizeof window));
+	thr_backoff_begin(g, reason, 0);
+}
+
+void
+thr_backoff_feed(struct ga_group *g, const struct ga_ticket *t, unsigned n)
+{
+	struct thr_backoff *b = g->backoff;
+	struct thr_counts c;
+
+	if (!b->has_program)
+		return;
+	c = count(t, n);
+	if (c.n == 0)
+		return;
+	thr_window_add(&b->window, c, ga_mono_us());
+	if (b->state == THR_NORMAL && c.deferred + c.failed > 0)
+		judge(g, b->window.sum);
+}
+
+/* --- what others ask --- */
+
+bool
+thr_in_backoff(const struct ga_group *g)
+{
+	return g->backoff != NULL && g->backoff->state != THR_NORMAL;
+}
+
+const char *
+thr_backoff_reason(const struct ga_group *g)
+{
+	return thr_in_backoff(g) ? g->backoff->reason : NULL;
+}
+
+uint64_t
+thr_backoff_began(const struct ga_group *g)
+{
+	return thr_in_backoff(g) ? g->backoff->began_us : 0;
+}
+
+uint64_t
+thr_backoff_until(const struct ga_group *g)
+{
+	return thr_in_backoff(g) ? g->backoff->until_us : 0;
+}
+
+bool
+thr_backoff_keeps(const struct ga_group *g)
+{
+	return thr_in_backoff(g);
+}
+
+uint64_t
+thr_backoff_neutral_at(const struct ga_group *g)
+{
+	return g->backoff == NULL || !g->backoff->has_program ? 0 : thr_window_empty_at(&g->backoff->window);
+}
+
+void
+thr_backoff_free(struct ga_group *g, bool timer)
+{
+	if (g->backoff == NULL)
+		return;
+	if (timer && g->backoff->timer != NULL)
+		ga_timer_free(g->backoff->timer);
+	free(g->backoff);
+	g->backoff = NULL;
+}

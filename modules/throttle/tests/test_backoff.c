@@ -1,0 +1,635 @@
+/*
+ * test_backoff.c - Dynamic Delivery in virtual time, against a receiver that has limits
+ * of its own and does not tell them.
+ *
+ * The delivery of this test opens a connection at once; a fifth of a second later the
+ * receiver refuses it at the greeting or has an answer for each recipient.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../backoff.h"
+#include "bed.h"
+
+extern const struct ga_module throttle_LTX_ga_module;
+static const struct ga_module *const modules[] = { &throttle_LTX_ga_module, NULL };
+
+#define CONNS_MAX 256
+#define TICK_MS 20
+#define ANSWER_MS 200
+
+static const struct ga_throttle *thr;
+
+/* --- the receiver --- */
+
+static struct {
+	double rate, tokens;		/* recipients a second; 0: any */
+	unsigned connections;		/* 0: any */
+	unsigned deferred_percent, failed_percent;	/* of what it would take */
+} host;
+static struct { unsigned taken, deferred, failed; } tally;
+static unsigned turn;			/* makes shares exact */
+
+static void
+refill(void)
+{
+	host.tokens = fmin(host.tokens + host.rate * TICK_MS / 1000, fmax(host.rate, 1));
+}
+
+static void
+answer(struct ga_ticket *t)
+{
+	unsigned at = turn++ * 37 % 100;
+
+	t->stage = GA_AT_RCPT;
+	t->result = GA_RESULT_SUCCESS;
+	if (at < host.deferred_percent)
+		t->result = GA_RESULT_DEFERRAL;
+	else if (at < host.deferred_percent + host.failed_percent)
+		t->result = GA_RESULT_FAILURE;
+	else if (host.rate > 0 && host.tokens < 1)
+		t->result = GA_RESULT_DEFERRAL;
+	else
+		host.tokens--;
+}
+
+/* --- delivery of the test --- */
+
+struct conn {
+	struct ga_group *group;		/* NULL: not open */
+	struct ga_batch batch;		/* n 0: saved */
+	bool refused;
+	uint64_t due_us;
+};
+static struct conn conns[CONNS_MAX];
+static unsigned open_most, backlog;	/* backlog: what waits when there is always mail */
+
+static unsigned
+open_now(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		n += conns[i].group != NULL;
+	return n;
+}
+
+static unsigned
+established(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		n += conns[i].group != NULL && !conns[i].refused;
+	return n;
+}
+
+static void
+run(struct conn *c, struct ga_batch batch)
+{
+	c->batch = batch;
+	c->due_us = ga_mono_us() + ANSWER_MS * 1000;
+}
+
+static void
+open_one(struct ga_group *g, struct ga_worker *w, struct ga_batch batch)
+{
+	unsigned i = 0;
+
+	(void)w;
+	while (conns[i].group != NULL)
+		assert_true(++i < CONNS_MAX);
+	conns[i].refused = host.connections != 0 && established() >= host.connections;
+	conns[i].group = g;
+	run(&conns[i], batch);
+	if (open_now() > open_most)
+		open_most = open_now();
+}
+
+static bool
+offer(struct ga_group *g, struct ga_batch batch)
+{
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		if (conns[i].group == g && conns[i].batch.n == 0) {
+			run(&conns[i], batch);
+			return true;
+		}
+	return false;
+}
+
+static void
+close_conn(struct conn *c)
+{
+	struct ga_group *g = c->group;
+
+	c->group = NULL;
+	thr->closed(g);
+}
+
+static bool
+close_idle(struct ga_group *g, struct ga_worker *w)
+{
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		if (conns[i].group != NULL && conns[i].batch.n == 0 && conns[i].group->home == w &&
+		    (g == NULL || conns[i].group == g)) {
+			close_conn(&conns[i]);
+			return true;
+		}
+	return false;
+}
+
+static const struct ga_delivery delivery = { .size = sizeof delivery,
+	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one, .close_idle = close_idle };
+
+static void
+end_batch(struct conn *c)
+{
+	struct ga_ticket *next;
+
+	for (struct ga_ticket *t = c->batch.first; t != NULL; t = t->next) {
+		if (c->refused) {
+			t->result = GA_RESULT_DEFERRAL;
+			t->stage = GA_AT_GREETING;
+		} else {
+			answer(t);
+		}
+		tally.taken += t->result == GA_RESULT_SUCCESS;
+		tally.deferred += t->result == GA_RESULT_DEFERRAL;
+		tally.failed += t->result == GA_RESULT_FAILURE;
+	}
+	thr->ended(c->group, c->batch.first, c->batch.n);
+	for (struct ga_ticket *t = c->batch.first; t != NULL; t = next) {
+		next = t->next;
+		ga_ticket_end(t);
+	}
+	c->batch = (struct ga_batch){ NULL, 0 };
+}
+
+static void
+work(struct conn *c)
+{
+	struct ga_batch batch;
+
+	if (c->group == NULL || c->batch.n == 0 || c->due_us > ga_mono_us())
+		return;
+	end_batch(c);
+	if (c->refused) {
+		close_conn(c);
+		return;
+	}
+	batch = thr->next(c->group, 1, NULL, NULL);
+	if (batch.n > 0)
+		run(c, batch);
+}
+
+/* --- routes and tickets --- */
+
+static void
+free_route(struct ga_route *r)
+{
+	if (r->group != NULL)
+		thr->group_unref(r->group);
+	ga_snapshot_unref(r->snapshot);
+	free(r);
+}
+
+static struct ga_route *
+new_route(const char *key)
+{
+	struct ga_route *r = ga_xcalloc(1, sizeof *r);
+
+	r->refs = 1;
+	r->free_ = free_route;
+	r->snapshot = ga_snapshot_current();
+	r->settings = ga_snapshot_general(r->snapshot);
+	r->domain = ga_str_c("d.example");
+	r->group_key = ga_str_c(key);
+	return r;
+}
+
+static void
+done(struct ga_worker *home, struct ga_ticket *t)
+{
+	(void)home;
+	ga_route_unref(t->route);
+	free(t);
+}
+
+static void
+put(struct ga_route *r)
+{
+	static uint64_t seq;
+	struct ga_ticket *t = ga_xcalloc(1, sizeof *t);
+
+	t->home = ga_worker_get(0);
+	t->route = ga_route_ref(r);
+	t->seq = ++seq;
+	t->done = done;
+	thr->enqueue(t->home, t);
+}
+
+static void
+tick(struct ga_route *r, unsigned waiting)
+{
+	for (unsigned n = r->group == NULL ? 0 : r->group->waiting; n < waiting; n++)
+		put(r);
+	bed_advance(TICK_MS);
+	refill();
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		work(&conns[i]);
+	bed_turns(4);
+}
+
+/* There is always mail. */
+static void
+run_s(struct ga_route *r, double s)
+{
+	memset(&tally, 0, sizeof tally);
+	open_most = 0;
+	for (unsigned i = 0; i < s * 1000 / TICK_MS; i++)
+		tick(r, backlog);
+}
+
+/* Seconds until the group is in backoff, or is not; most: it was not. */
+static double
+until_backoff(struct ga_route *r, bool in, double most)
+{
+	uint64_t begin = ga_mono_us();
+
+	while (thr_in_backoff(r->group) != in && (double)(ga_mono_us() - begin) / 1e6 < most)
+		tick(r, backlog);
+	return (double)(ga_mono_us() - begin) / 1e6;
+}
+
+/* --- fixture --- */
+
+static struct ga_route *
+up(const char *conf)
+{
+	struct ga_route *r;
+
+	memset(conns, 0, sizeof conns);
+	memset(&host, 0, sizeof host);
+	backlog = 300;
+	ga_service_provide(NULL, GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION, &delivery);
+	bed_up(&(struct bed){ .conf = conf, .modules = modules, .workers = 1 });
+	thr = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
+	bed_turns(2);
+	r = new_route("ip1pd1");
+	tick(r, 1);
+	return r;
+}
+
+static void
+count_group(struct ga_group *g, const struct ga_group_info *info, void *arg)
+{
+	(void)g;
+	(void)info;
+	++*(unsigned *)arg;
+}
+
+static void
+walked(struct ga_worker *w, void *arg)
+{
+	(void)w;
+	(void)arg;
+}
+
+static unsigned
+groups(void)
+{
+	unsigned n = 0;
+
+	thr->each_group(ga_worker_get(0), count_group, walked, &n);
+	bed_turns(20);
+	return n;
+}
+
+/* All mail goes, but the groups stay as they are. */
+static void
+finish(struct ga_route *r)
+{
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(10);
+	for (unsigned i = 0; i < 20; i++)
+		tick(r, 0);
+	while (close_idle(NULL, ga_worker_get(0)))
+		;
+	bed_turns(10);
+	assert_int_equal(open_now(), 0);
+}
+
+static void
+down(struct ga_route *r)
+{
+	finish(r);
+	ga_route_unref(r);
+	bed_turns(10);
+	bed_advance(24 * 3600 * 1000);
+	bed_turns(10);
+	assert_int_equal(groups(), 0);
+	bed_down();
+}
+
+#define PROGRAM(more) "throttle_program P {\n" more "\n}\n"
+#define GENERAL(more) "general {\n  throttle_program P\n" more "\n}\n"
+
+/* --- triggers --- */
+
+static void
+test_forty_per_cent_deferrals_begin_a_backoff_within_the_window(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n") GENERAL("  max_delivery_rate 10/s\n"
+	    "  max_concurrent_connections 40\n"));
+
+	(void)state;
+	run_s(r, 300);
+	assert_false(thr_in_backoff(r->group));
+	host.deferred_percent = 40;
+	assert_true(until_backoff(r, true, 100) < 60);
+	assert_int_equal(r->group->max, 10);
+	assert_true(fabs(r->group->backoff->in_force.rate - 2.5) < 0.01);
+	assert_int_equal(r->group->written.connections, 40);
+	assert_non_null(strstr(thr_backoff_reason(r->group), "deferral_rate: "));
+	run_s(r, 100);
+	assert_in_range(tally.taken + tally.deferred, 248, 253);
+	down(r);
+}
+
+static void
+test_deferrals_below_the_share_begin_none(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 50%\n  failure_rate 50%\n")
+	    GENERAL("  max_delivery_rate 10/s\n"));
+
+	(void)state;
+	host.deferred_percent = host.failed_percent = 40;
+	run_s(r, 200);
+	assert_true(tally.deferred > 700 && tally.failed > 700);
+	assert_false(thr_in_backoff(r->group));
+	down(r);
+}
+
+static void
+test_failures_have_a_share_of_their_own(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 90%\n  failure_rate 20%\n")
+	    GENERAL("  max_delivery_rate 10/s\n"));
+
+	(void)state;
+	host.failed_percent = 25;
+	assert_true(until_backoff(r, true, 100) < 60);
+	assert_non_null(strstr(thr_backoff_reason(r->group), "failure_rate: "));
+	down(r);
+}
+
+static void
+test_too_few_results_begin_none(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n  minimum_sample 20\n")
+	    GENERAL("  max_delivery_rate 15/min\n"));
+
+	(void)state;
+	host.deferred_percent = 100;
+	run_s(r, 600);
+	assert_true(tally.deferred > 100);
+	assert_false(thr_in_backoff(r->group));
+	bed_reload(PROGRAM("  deferral_rate 30%\n  minimum_sample 10\n") GENERAL("  max_delivery_rate 15/min\n"));
+	assert_true(until_backoff(r, true, 100) < 60);
+	down(r);
+}
+
+static void
+test_what_the_host_had_no_part_in_does_not_count(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n") GENERAL(""));
+	struct ga_ticket t = { .result = GA_RESULT_DEFERRAL, .stage = GA_AT_NOTHING };
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++)
+		thr_backoff_feed(r->group, &t, 1);
+	t.result = GA_RESULT_CONNMAXOUT;
+	t.stage = GA_AT_RCPT;
+	for (unsigned i = 0; i < 100; i++)
+		thr_backoff_feed(r->group, &t, 1);
+	assert_int_equal(r->group->backoff->window.sum.n, 0);
+	assert_false(thr_in_backoff(r->group));
+	down(r);
+}
+
+/* --- in backoff, and after --- */
+
+static void
+test_limits_return_after_return_after(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n  return_after 10m\n")
+	    GENERAL("  max_delivery_rate 20/s\n"));
+
+	(void)state;
+	host.deferred_percent = 40;
+	until_backoff(r, true, 100);
+	host.deferred_percent = 0;
+	assert_true(fabs(until_backoff(r, false, 3600) - 600) < 1);
+	assert_int_equal(r->group->max, 100);
+	run_s(r, 100);
+	assert_in_range(tally.taken, 1990, 2005);
+	down(r);
+}
+
+static void
+test_a_share_of_no_limit_is_one_of_what_was_used(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n  window 10s\n  backoff_max_delivery_rate 50%\n")
+	    GENERAL("  max_concurrent_connections 0\n"));
+
+	(void)state;
+	host.rate = 40;
+	backlog = 8;
+	until_backoff(r, true, 100);
+	assert_true(r->group->backoff->used.connections > 20);
+	assert_int_equal(r->group->max, r->group->backoff->used.connections / 4);
+	run_s(r, 100);
+	run_s(r, 100);
+	assert_int_equal(tally.deferred, 0);		/* of what was taken, not of what was tried */
+	assert_true(open_most <= r->group->max);
+	down(r);
+}
+
+static void
+test_a_reply_begins_a_backoff_without_a_program(void **state)
+{
+	struct ga_route *r = up("general {\n  max_delivery_rate 100/s\n  backoff_max_delivery_rate 3/s\n"
+	    "  backoff_max_concurrent_connections 2\n  backoff_return_after 2m\n}\n");
+
+	(void)state;
+	run_s(r, 10);
+	assert_null(r->group->backoff);
+	thr->begin_backoff(ga_worker_get(0), ga_str_c("nobody"), "421 no", 0);
+	thr->begin_backoff(ga_worker_get(0), ga_str_c("ip1pd1"), "421 slow down", 0);
+	assert_string_equal(thr_backoff_reason(r->group), "421 slow down");
+	run_s(r, 1);
+	run_s(r, 100);
+	assert_in_range(tally.taken, 298, 302);
+	assert_int_equal(open_now(), 2);
+	assert_true(fabs(until_backoff(r, false, 3600) - 19) < 1);
+	thr->begin_backoff(ga_worker_get(0), ga_str_c("ip1pd1"), "421 slow down", 600000);
+	assert_true(fabs(until_backoff(r, false, 3600) - 600) < 1);
+	down(r);
+}
+
+static void
+test_an_operator_ends_a_backoff(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n") GENERAL("  max_delivery_rate 10/s\n"));
+
+	(void)state;
+	host.deferred_percent = 40;
+	until_backoff(r, true, 100);
+	host.deferred_percent = 0;
+	assert_true(thr_backoff_end(r->group));
+	assert_false(thr_backoff_end(r->group));
+	run_s(r, 100);
+	assert_in_range(tally.taken, 990, 1005);
+	down(r);
+}
+
+static void
+test_a_reload_changes_a_backoff_that_has_begun(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n") GENERAL("  max_delivery_rate 40/s\n"));
+
+	(void)state;
+	host.deferred_percent = 40;
+	until_backoff(r, true, 100);
+	host.deferred_percent = 0;
+	run_s(r, 10);
+	assert_in_range(tally.taken, 98, 106);
+	bed_reload(PROGRAM("  deferral_rate 30%\n  backoff_max_delivery_rate 10%\n  return_after 5m\n")
+	    GENERAL("  max_delivery_rate 20/s\n"));
+	run_s(r, 1);
+	run_s(r, 100);
+	assert_in_range(tally.taken, 198, 202);
+	assert_true(fabs(until_backoff(r, false, 3600) - (300 - 111)) < 1);
+	bed_reload("general {\n}\n");
+	host.deferred_percent = 100;
+	run_s(r, 100);
+	assert_false(thr_in_backoff(r->group));
+	down(r);
+}
+
+static void
+test_a_thousand_backoffs_cost_a_timer_each(void **state)
+{
+	static char keys[1000][16];
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n  return_after 20m\n")
+	    GENERAL("  system_max_smtp_connections 100\n")), *other[1000];
+	uint64_t fired;
+
+	(void)state;
+	finish(r);
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(keys[i], sizeof keys[i], "ip2pd%u", i);
+		other[i] = new_route(keys[i]);
+		put(other[i]);
+	}
+	bed_turns(20);
+	for (unsigned i = 0; i < 1000; i++)
+		thr->begin_backoff(ga_worker_get(0), ga_str_c(keys[i]), "421 no", 0);
+	for (unsigned i = 0; i < 2000; i++)
+		tick(r, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		ga_route_unref(other[i]);
+	while (close_idle(NULL, ga_worker_get(0)))
+		;
+	bed_turns(100);
+	bed_advance(120000);
+	fired = bed_fired();
+	bed_advance(15 * 60000);
+	assert_int_equal(bed_fired(), fired);
+	assert_int_equal(groups(), 1001);
+	bed_advance(15 * 60000);
+	assert_int_equal(bed_fired(), fired + 1000);
+	bed_turns(100);
+	assert_int_equal(groups(), 1);
+	down(r);
+}
+
+static void
+test_a_group_that_comes_again_is_still_in_backoff(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n") GENERAL("  max_delivery_rate 10/s\n"));
+
+	(void)state;
+	host.deferred_percent = 40;
+	until_backoff(r, true, 100);
+	finish(r);
+	ga_route_unref(r);
+	bed_turns(10);
+	bed_advance(5 * 60000);
+	r = new_route("ip1pd1");
+	run_s(r, 1);
+	assert_true(thr_in_backoff(r->group));
+	down(r);
+}
+
+static void
+test_a_window_outlives_its_mail(void **state)
+{
+	struct ga_route *r = up(PROGRAM("  deferral_rate 30%\n  minimum_sample 30\n")
+	    GENERAL("  max_delivery_rate 1000/s\n"));
+
+	(void)state;
+	host.deferred_percent = 100;
+	for (unsigned i = 0; i < 40 && (r->group == NULL || !thr_in_backoff(r->group)); i++) {
+		tick(r, 1);
+		finish(r);
+		ga_route_unref(r);
+		bed_turns(10);
+		r = new_route("ip1pd1");
+		tick(r, 1);
+	}
+	assert_true(thr_in_backoff(r->group));
+	down(r);
+}
+
+static void
+test_a_program_without_a_share_is_refused(void **state)
+{
+	(void)state;
+	assert_true(bed_refuses(&(struct bed){ .modules = modules, .workers = 1,
+		.conf = PROGRAM("  window 2m\n") GENERAL("") }));
+	assert_true(bed_refuses(&(struct bed){ .modules = modules, .workers = 1,
+		.conf = "general {\n  throttle_program Q\n}\n" }));
+	assert_false(bed_refuses(&(struct bed){ .modules = modules, .workers = 1,
+		.conf = PROGRAM("  failure_rate 20%\n") GENERAL("") }));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_forty_per_cent_deferrals_begin_a_backoff_within_the_window),
+		cmocka_unit_test(test_deferrals_below_the_share_begin_none),
+		cmocka_unit_test(test_failures_have_a_share_of_their_own),
+		cmocka_unit_test(test_too_few_results_begin_none),
+		cmocka_unit_test(test_what_the_host_had_no_part_in_does_not_count),
+		cmocka_unit_test(test_limits_return_after_return_after),
+		cmocka_unit_test(test_a_share_of_no_limit_is_one_of_what_was_used),
+		cmocka_unit_test(test_a_reply_begins_a_backoff_without_a_program),
+		cmocka_unit_test(test_an_operator_ends_a_backoff),
+		cmocka_unit_test(test_a_reload_changes_a_backoff_that_has_begun),
+		cmocka_unit_test(test_a_thousand_backoffs_cost_a_timer_each),
+		cmocka_unit_test(test_a_group_that_comes_again_is_still_in_backoff),
+		cmocka_unit_test(test_a_window_outlives_its_mail),
+		cmocka_unit_test(test_a_program_without_a_share_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
