@@ -147,8 +147,13 @@ close_idle(struct ga_worker *w, struct ga_post *post)
 	struct thr_loop *l = GA_CONTAINER(post, struct thr_loop, close_idle);
 
 	atomic_store(&l->closing, false);
-	if (thr_delivery != NULL)
-		thr_delivery->close_idle(NULL, w);
+	if (thr_delivery == NULL)
+		return;
+	/* several may have become idle since it was posted: one for each group that waits */
+	for (unsigned max = atomic_load(&limit);
+	    max != 0 && atomic_load(&used) + atomic_load(&nwaiting) > max;)
+		if (!thr_delivery->close_idle(NULL, w))
+			return;
 }
 
 /* A connection of this loop is about to be saved while others wait for its slot. */
