@@ -40,8 +40,12 @@ int cli_report(int argc, char **argv, const char *name, const char *synopsis, co
     void (*print)(struct json_object *));
 
 int cli_close_connection(int argc, char **argv);
+int cli_dump(int argc, char **argv);
 int cli_explain(int argc, char **argv);
+int cli_pause(int argc, char **argv);
+int cli_pauses(int argc, char **argv);
 int cli_remote_connections(int argc, char **argv);
+int cli_resume(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_throttle(int argc, char **argv);
 int cli_throttles(int argc, char **argv);

@@ -19,8 +19,12 @@
 
 static const struct cli_command commands[] = {
 	{ "close_connection", "end one connection for delivering mail", cli_close_connection },
+	{ "dump", "throw the mail of a send away", cli_dump },
 	{ "explain", "why mail moves or does not", cli_explain },
+	{ "pause", "hold the mail of a VirtualMTA or send, or defer that of a sender", cli_pause },
+	{ "pauses", "what is paused, by whom and why", cli_pauses },
 	{ "remote_connections", "all open connections for delivering mail", cli_remote_connections },
+	{ "resume", "end a pause or a dump", cli_resume },
 	{ "status", "one screen: what the daemon is doing", cli_status },
 	{ "throttle", "one throttle group", cli_throttle },
 	{ "throttles", "all throttle groups: limits, what is used, what waits", cli_throttles },

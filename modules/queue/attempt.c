@@ -479,6 +479,7 @@ make_ticket(struct q_attempt *a)
 	const struct q_message *m = q_message(l, e->message);
 	struct ga_ticket *t = &a->ticket;
 
+	a->mta_key = ga_str_hash(q_name_text(l, m->virtual_mta), true);
 	t->home = l->worker;
 	t->route = a->request.route;
 	t->message = m->live != NULL ? ga_message_ref(m->live) : NULL;
@@ -566,6 +567,12 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 	}
 }
 
+uint64_t
+q_address_key(const struct q_loop *l, const struct q_envelope *e)
+{
+	return (uint64_t)l->name_of[e->domain]->hash << 32 | e->random;
+}
+
 void
 q_attempt_start(struct q_loop *l, struct q_lane *lane, uint32_t envelope)
 {
@@ -578,7 +585,7 @@ q_attempt_start(struct q_loop *l, struct q_lane *lane, uint32_t envelope)
 	a->request.virtual_mta = q_name_text(l, m->virtual_mta);
 	a->request.domain = q_name_text(l, e->domain);
 	a->request.message_key = m->id;
-	a->request.address_key = (uint64_t)l->name_of[e->domain]->hash << 32 | e->random;
+	a->request.address_key = q_address_key(l, e);
 	a->request.envelope_id = envelope_id(l, envelope);
 	a->request.cb = routed;
 	if (q_router->route(l->worker, &a->request))

@@ -16,39 +16,55 @@
 
 #include <json-c/json.h>
 
+#include <greenarrow/mail.h>
+
 #include "queue.h"
 
 #define STATE_PREFIX "pause/"
+#define KEY_ROOM 1024
+#define SWEEP_MS 1000		/* ends of pauses are looked for at most so often */
 
 struct pause {
+	UT_hash_handle hh, hh_serial;
 	struct ga_pause p;		/* its strings are this struct's */
-	char *key;			/* in the spool, too */
+	char *key;			/* "kind/name/domain/scope" */
 	uint64_t serial;		/* names it in a recall: it may be gone by then */
-	struct pause *next;		/* of the same kind and name */
+	uint64_t since_ms;		/* wall clock */
 };
 
-/* All pauses of one kind and name. */
-struct named {
+/* Keys that pauses, their ends or the spool have told of while loops still hear what it kept. */
+struct settled {
 	UT_hash_handle hh;
-	struct pause *first;
-	char *key;			/* kind, '/', name */
+	char key[];
 };
 
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
-static struct named *table;		/* under the lock */
-static uint64_t last_serial;		/* under the lock */
+static struct pause *table, *serials;	/* under the lock, as all down to ... */
+static struct settled *settled;
+static unsigned nrecovered;		/* loops that have heard all */
+static uint64_t last_serial;		/* ... here */
 static _Atomic uint32_t npauses;
+
+static struct ga_timer *sweep_timer;	/* the main loop's */
+static uint64_t sweep_ms;		/* wall clock; 0: not armed.  Main loop */
 
 static const char *const kinds[] = {
 	[GA_PAUSE_SENDER] = "sender", [GA_PAUSE_VIRTUAL_MTA] = "virtual_mta",
 	[GA_PAUSE_SEND] = "send", [GA_PAUSE_DUMP] = "dump",
 };
+#define NKINDS (sizeof kinds / sizeof kinds[0])
 
 /* A pause by the From field is one of its own. */
 static const char *
-label(enum ga_pause_kind kind, bool from_header)
+label(const struct ga_pause *p)
 {
-	return from_header ? "from" : kinds[kind];
+	return p->kind == GA_PAUSE_SENDER && p->from_header ? "from" : kinds[p->kind];
+}
+
+const char *
+q_pause_kind(enum ga_pause_kind kind)
+{
+	return kinds[kind];
 }
 
 uint32_t
@@ -59,16 +75,44 @@ q_pauses(void)
 
 /* --- the table; the lock is held --- */
 
-static struct named *
-find_named(const char *kind, struct ga_str name)
+/* Names of domains and VirtualMTAs are without case. */
+static size_t
+put(char *key, size_t at, struct ga_str s, bool fold)
 {
-	char key[1024];
-	int n = snprintf(key, sizeof key, "%s/%.*s", kind, (int)name.n, name.p);
-	struct named *found = NULL;
+	for (size_t i = 0; i < s.n; i++)
+		key[at++] = (char)(fold && s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] + 32 : s.p[i]);
+	return at;
+}
 
-	if (n > 0 && (size_t)n < sizeof key)
-		HASH_FIND_STR(table, key, found);
-	return found;
+/* Its octets, and a NUL behind them; 0: no pause has so long a name. */
+static size_t
+make_key(char key[KEY_ROOM], const struct ga_pause *p)
+{
+	size_t n;
+
+	if (p->name.n + p->domain.n + p->scope.n > KEY_ROOM - 32)
+		return 0;
+	n = put(key, 0, ga_str_c(label(p)), false);
+	key[n++] = '/';
+	n = put(key, n, p->name, p->kind == GA_PAUSE_SENDER || p->kind == GA_PAUSE_VIRTUAL_MTA);
+	key[n++] = '/';
+	n = put(key, n, p->domain, true);
+	key[n++] = '/';
+	n = put(key, n, p->scope, false);
+	key[n] = '\0';
+	return n;
+}
+
+static struct pause *
+find(const struct ga_pause *p)
+{
+	char key[KEY_ROOM];
+	size_t n = make_key(key, p);
+	struct pause *k = NULL;
+
+	if (n > 0)
+		HASH_FIND(hh, table, key, n, k);
+	return k;
 }
 
 static struct ga_str
@@ -88,138 +132,129 @@ pause_free(struct pause *k)
 	free((void *)(uintptr_t)k->p.domain.p);
 	free((void *)(uintptr_t)k->p.scope.p);
 	free((void *)(uintptr_t)k->p.reason.p);
+	free((void *)(uintptr_t)k->p.who.p);
 	free(k->key);
 	free(k);
 }
 
-static char *
-key_of(const struct ga_pause *p)
+static void
+forget(struct pause *k)
 {
-	char *key;
-
-	if (asprintf(&key, STATE_PREFIX "%s/%.*s/%.*s/%.*s", label(p->kind, p->from_header), (int)p->name.n, p->name.p,
-	    (int)p->domain.n, p->domain.p, (int)p->scope.n, p->scope.p) < 0)
-		abort();
-	return key;
-}
-
-static bool
-forget(const struct ga_pause *p, const char *key)
-{
-	struct named *n = find_named(label(p->kind, p->from_header), p->name);
-	struct pause **at, *k;
-
-	if (n == NULL)
-		return false;
-	for (at = &n->first; *at != NULL && strcmp((*at)->key, key) != 0; at = &(*at)->next)
-		;
-	if ((k = *at) == NULL)
-		return false;
-	*at = k->next;
+	HASH_DELETE(hh, table, k);
+	HASH_DELETE(hh_serial, serials, k);
 	pause_free(k);
 	npauses--;
-	if (n->first == NULL) {
-		HASH_DEL(table, n);
-		free(n->key);
-		free(n);
-	}
-	return true;
 }
 
-/* In place of the one with the same key; its serial. */
-static uint64_t
-remember(const struct ga_pause *p)
+/* In place of the one with the same key, which has lasted since then. */
+static struct pause *
+remember(const struct ga_pause *p, const char *key, uint64_t since_ms)
 {
-	struct pause *k = ga_xcalloc(1, sizeof *k);
-	struct named *n;
+	struct pause *k = ga_xcalloc(1, sizeof *k), *before = find(p);
 
 	k->p = *p;
 	k->p.name = copy(p->name);
 	k->p.domain = copy(p->domain);
 	k->p.scope = copy(p->scope);
 	k->p.reason = copy(p->reason);
-	k->key = key_of(p);
+	k->p.who = copy(p->who);
+	k->key = strdup(key);
 	k->serial = ++last_serial;
-	forget(p, k->key);
-	n = find_named(label(p->kind, p->from_header), p->name);
-	if (n == NULL) {
-		n = ga_xcalloc(1, sizeof *n);
-		if (asprintf(&n->key, "%s/%.*s", label(p->kind, p->from_header), (int)p->name.n, p->name.p) < 0)
-			abort();
-		HASH_ADD_KEYPTR(hh, table, n->key, strlen(n->key), n);
-	}
-	k->next = n->first;
-	n->first = k;
+	k->since_ms = before != NULL && before->since_ms < since_ms ? before->since_ms : since_ms;
+	if (before != NULL)
+		forget(before);
+	HASH_ADD_KEYPTR(hh, table, k->key, strlen(k->key), k);
+	HASH_ADD(hh_serial, serials, serial, sizeof k->serial, k);
 	npauses++;
-	return k->serial;
+	return k;
+}
+
+/* What the spool kept under this key is of the past.  True: it was before. */
+static bool
+settle(const char *key)
+{
+	struct settled *s;
+
+	if (nrecovered == ga_worker_count())
+		return true;
+	HASH_FIND_STR(settled, key, s);
+	if (s != NULL)
+		return true;
+	s = ga_xcalloc(1, sizeof *s + strlen(key) + 1);
+	memcpy(s->key, key, strlen(key) + 1);
+	HASH_ADD_STR(settled, key, s);
+	return false;
+}
+
+static void
+forget_settled(void)
+{
+	struct settled *s, *tmp;
+
+	HASH_ITER(hh, settled, s, tmp) {
+		HASH_DEL(settled, s);
+		free(s);
+	}
 }
 
 /* --- what meets what --- */
 
-/* "ip2pd7": a number, then the rule. */
-static bool
-in_scope(struct ga_str key, struct ga_str scope)
+/* "pd7" of "ip2pd7": what is behind the kind and the number of its VirtualMTA. */
+static struct ga_str
+rule_of(struct ga_str key)
 {
-	const char *at;
+	size_t i = 0;
 
-	if (scope.n == 0 || key.n <= scope.n)
-		return false;
-	at = key.p + (key.n - scope.n);
-	return at[-1] >= '0' && at[-1] <= '9' && memcmp(at, scope.p, scope.n) == 0;
-}
-
-static bool
-sender_meets(const struct ga_pause *p, const struct ga_route *r, uint64_t now_ms)
-{
-	if (p->until_ms != 0 && p->until_ms <= now_ms)
-		return false;
-	return (p->domain.n > 0 && ga_str_caseeq(p->domain, r->domain)) || in_scope(r->group_key, p->scope);
+	while (i < key.n && key.p[i] >= 'a' && key.p[i] <= 'z')
+		i++;
+	while (i > 0 && i < key.n && key.p[i] >= '0' && key.p[i] <= '9')
+		i++;
+	return (struct ga_str){ key.p + i, key.n - i };
 }
 
 static const struct pause *
-find_mta(struct ga_str named, const struct ga_route *r, uint64_t now_ms)
+lasting(const struct pause *k, uint64_t now_ms)
 {
+	return k != NULL && (k->p.until_ms == 0 || k->p.until_ms > now_ms) ? k : NULL;
+}
+
+static const struct pause *
+find_named(enum ga_pause_kind kind, struct ga_str name, uint64_t now_ms)
+{
+	return name.n > 0 ? lasting(find(&(struct ga_pause){ .kind = kind, .name = name }), now_ms) : NULL;
+}
+
+/* Of the name that the message has, of the one that it goes by, and of its mta_id. */
+static const struct pause *
+find_mta(const struct q_pausable *m)
+{
+	const struct ga_route *r = m->route;
 	char id[16];
-	const struct ga_str names[] = { named, r->virtual_mta, { id, 0 } };
+	struct ga_str number = { id, (size_t)snprintf(id, sizeof id, "%u", (unsigned)r->mta_id) };
+	const struct pause *k = find_named(GA_PAUSE_VIRTUAL_MTA, m->virtual_mta, m->now_ms);
 
-	for (unsigned i = 0; i < 3; i++) {
-		struct ga_str name = names[i];
-		const struct named *n;
-
-		if (i == 2)
-			name.n = r->mta_id == 0 ? 0 : (size_t)snprintf(id, sizeof id, "%u", (unsigned)r->mta_id);
-		n = name.n > 0 ? find_named(kinds[GA_PAUSE_VIRTUAL_MTA], name) : NULL;
-		if (n != NULL && (n->first->p.until_ms == 0 || n->first->p.until_ms > now_ms))
-			return n->first;
-	}
-	return NULL;
+	if (k == NULL)
+		k = find_named(GA_PAUSE_VIRTUAL_MTA, r->virtual_mta, m->now_ms);
+	if (k == NULL && r->mta_id != 0)
+		k = find_named(GA_PAUSE_VIRTUAL_MTA, number, m->now_ms);
+	return k;
 }
 
 static const struct pause *
-find_send(enum ga_pause_kind kind, struct ga_str send, uint64_t now_ms)
+find_sender(const struct q_pausable *m, bool from_header)
 {
-	const struct named *n = send.n > 0 ? find_named(kinds[kind], send) : NULL;
+	struct ga_pause p = { .kind = GA_PAUSE_SENDER, .from_header = from_header,
+		.name = from_header ? m->from : m->sender, .domain = m->route->domain };
+	const struct pause *k;
 
-	if (n == NULL || (n->first->p.until_ms != 0 && n->first->p.until_ms <= now_ms))
+	if (p.name.n == 0)
 		return NULL;
-	return n->first;
-}
-
-static const struct pause *
-find_sender(bool from_header, struct ga_str sender, const struct ga_route *r, uint64_t now_ms)
-{
-	char lower[256];
-	const struct named *n;
-
-	if (sender.n == 0 || sender.n >= sizeof lower)
-		return NULL;
-	for (size_t i = 0; i < sender.n; i++)
-		lower[i] = (char)(sender.p[i] >= 'A' && sender.p[i] <= 'Z' ? sender.p[i] + 32 : sender.p[i]);
-	n = find_named(label(GA_PAUSE_SENDER, from_header), (struct ga_str){ lower, sender.n });
-	for (const struct pause *k = n != NULL ? n->first : NULL; k != NULL; k = k->next)
-		if (sender_meets(&k->p, r, now_ms))
-			return k;
-	return NULL;
+	k = p.domain.n > 0 ? lasting(find(&p), m->now_ms) : NULL;
+	if (k != NULL)
+		return k;
+	p.domain = (struct ga_str){ "", 0 };
+	p.scope = rule_of(m->route->group_key);
+	return p.scope.n > 0 ? lasting(find(&p), m->now_ms) : NULL;
 }
 
 /* Its share of the attempts. */
@@ -239,55 +274,100 @@ q_pause_meets(const struct q_pausable *m, uint64_t *until_ms)
 	if (q_pauses() == 0)
 		return Q_GOES;
 	pthread_rwlock_rdlock(&lock);
-	if ((k = find_send(GA_PAUSE_DUMP, m->send, m->now_ms)) != NULL) {
+	if (find_named(GA_PAUSE_DUMP, m->send, m->now_ms) != NULL) {
 		what = Q_DUMPED;
-	} else if ((k = find_send(GA_PAUSE_SEND, m->send, m->now_ms)) != NULL ||
-	    (k = find_mta(m->virtual_mta, m->route, m->now_ms)) != NULL) {
+	} else if ((k = find_named(GA_PAUSE_SEND, m->send, m->now_ms)) != NULL ||
+	    (k = find_mta(m)) != NULL) {
 		what = Q_HELD_BACK;
 		*until_ms = k->p.until_ms;
-	} else if (holds_back(find_sender(false, m->sender, m->route, m->now_ms))) {
+	} else if (holds_back(find_sender(m, false))) {
 		what = Q_DEFERRED;
-	} else if (holds_back(find_sender(true, m->from, m->route, m->now_ms))) {
+	} else if (holds_back(find_sender(m, true))) {
 		what = Q_DEFERRED_BY_FROM;
 	}
 	pthread_rwlock_unlock(&lock);
 	return what;
 }
 
+static void
+say(struct json_object *facts, const struct pause *k, bool holds, const char *what, const char *subject)
+{
+	char since[GA_DATE_ROOM], share[48] = "";
+	const struct ga_pause *p = &k->p;
+
+	if (p->kind == GA_PAUSE_SENDER && p->percent < 100)
+		snprintf(share, sizeof share, ", %g %% of the attempts", p->percent);
+	ga_explain_say(facts, &(struct ga_fact){ .what = what, .holds = holds, .until_ms = p->until_ms },
+	    "%s %.*s%s%.*s%.*s %s since %s%s%s%.*s%s%.*s.", subject, (int)p->name.n, p->name.p,
+	    p->kind == GA_PAUSE_SENDER ? " to " : "", (int)p->domain.n, p->domain.p, (int)p->scope.n, p->scope.p,
+	    p->kind == GA_PAUSE_DUMP ? "is thrown away" : "is paused", ga_date_rfc3339(k->since_ms, since), share,
+	    p->who.n > 0 ? ", by " : "", (int)p->who.n, p->who.p,
+	    p->reason.n > 0 ? ": " : "", (int)p->reason.n, p->reason.p);
+}
+
+void
+q_pause_explain(const struct q_pausable *m, bool holds, struct json_object *facts)
+{
+	const struct pause *k;
+
+	pthread_rwlock_rdlock(&lock);
+	if ((k = find_named(GA_PAUSE_DUMP, m->send, m->now_ms)) != NULL)
+		say(facts, k, holds, "dump", "Mail of the send");
+	if ((k = find_named(GA_PAUSE_SEND, m->send, m->now_ms)) != NULL)
+		say(facts, k, holds, "pause_send", "Mail of the send");
+	if ((k = find_mta(m)) != NULL)
+		say(facts, k, holds, "pause_virtual_mta", "Mail of the VirtualMTA");
+	if ((k = find_sender(m, false)) != NULL)
+		say(facts, k, holds, "pause_sender", "Mail from the domain");
+	if ((k = find_sender(m, true)) != NULL)
+		say(facts, k, holds, "pause_sender", "Mail whose From field is of the domain");
+	pthread_rwlock_unlock(&lock);
+}
+
 /* --- acting on what waits --- */
 
 struct act {
 	struct ga_post post;
-	uint64_t serial;		/* 0: one has ended */
+	uint64_t serial;		/* of one that has begun; 0: none */
+	bool ended;			/* one has ended, or another took its place */
 };
 
-static const struct pause *
-by_serial(uint64_t serial)
+static bool
+mta_meets(const struct ga_pause *p, const struct ga_ticket *t)
 {
-	for (const struct named *n = table; n != NULL; n = n->hh.next)
-		for (const struct pause *k = n->first; k != NULL; k = k->next)
-			if (k->serial == serial)
-				return k;
-	return NULL;
+	const struct q_attempt *a = Q_ATTEMPT_OF(t);
+	char id[16];
+	struct ga_str number = { id, (size_t)snprintf(id, sizeof id, "%u", (unsigned)t->route->mta_id) };
+
+	return ga_str_caseeq(p->name, t->route->virtual_mta) || ga_str_hash(p->name, true) == a->mta_key ||
+	    (t->route->mta_id != 0 && ga_str_eq(p->name, number));
 }
 
-/* On a group's loop.  What is called back and not met goes on where it was, so that
- * where the ticket does not tell, it comes back. */
+static bool
+sender_meets(const struct ga_pause *p, const struct ga_ticket *t)
+{
+	return p->domain.n > 0 ? ga_str_caseeq(p->domain, t->route->domain) :
+	    ga_str_eq(p->scope, rule_of(t->route->group_key));
+}
+
+/* On a group's loop.  What is called back and not met goes on where it was: the ticket
+ * tells of senders' domains and sends only what their hashes tell. */
 static bool
 ticket_meets(const struct ga_ticket *t, void *arg)
 {
+	uint64_t serial = (uint64_t)(uintptr_t)arg;
 	const struct pause *k;
 	bool meets = false;
 
 	pthread_rwlock_rdlock(&lock);
-	k = by_serial((uint64_t)(uintptr_t)arg);
+	HASH_FIND(hh_serial, serials, &serial, sizeof serial, k);
 	if (k != NULL)
 		switch (k->p.kind) {
 		case GA_PAUSE_SENDER:
-			meets = sender_meets(&k->p, t->route, 0);
+			meets = sender_meets(&k->p, t);
 			break;
 		case GA_PAUSE_VIRTUAL_MTA:
-			meets = true;
+			meets = mta_meets(&k->p, t);
 			break;
 		case GA_PAUSE_SEND:
 		case GA_PAUSE_DUMP:
@@ -307,25 +387,35 @@ act(struct ga_worker *w, struct ga_post *post)
 	if (l->worker != NULL && !l->draining) {
 		if (a->serial != 0)
 			q_throttle->recall(w, ticket_meets, (void *)(uintptr_t)a->serial);
-		else
+		if (a->ended)
 			q_look_again(l);
 	}
 	free(a);
 }
 
 static void
-act_everywhere(uint64_t serial)
+act_everywhere(uint64_t serial, bool ended)
 {
 	for (unsigned i = 0; i < ga_worker_count(); i++) {
 		struct act *a = ga_xcalloc(1, sizeof *a);
 
 		a->post.fn = act;
 		a->serial = serial;
+		a->ended = ended;
 		ga_loop_post(ga_worker_get(i), &a->post);
 	}
 }
 
 /* --- kept over a restart --- */
+
+static void
+keep(struct ga_worker *w, const char *key, struct ga_str value)
+{
+	char name[sizeof STATE_PREFIX + KEY_ROOM];
+
+	snprintf(name, sizeof name, STATE_PREFIX "%s", key);
+	q_spool->put_state(w, ga_str_c(name), value);
+}
 
 static void
 put_str(struct json_object *o, const char *key, struct ga_str s)
@@ -344,10 +434,9 @@ get_str(struct json_object *o, const char *key)
 }
 
 static void
-keep(struct ga_worker *w, const struct ga_pause *p)
+keep_pause(struct ga_worker *w, const char *key, const struct ga_pause *p, uint64_t since_ms)
 {
 	struct json_object *o = json_object_new_object();
-	char *key = key_of(p);
 
 	json_object_object_add(o, "kind", json_object_new_int(p->kind));
 	if (p->from_header)
@@ -356,52 +445,166 @@ keep(struct ga_worker *w, const struct ga_pause *p)
 	put_str(o, "domain", p->domain);
 	put_str(o, "scope", p->scope);
 	put_str(o, "reason", p->reason);
+	put_str(o, "who", p->who);
 	json_object_object_add(o, "percent", json_object_new_double(p->percent));
+	json_object_object_add(o, "since_ms", json_object_new_int64((int64_t)since_ms));
 	json_object_object_add(o, "until_ms", json_object_new_int64((int64_t)p->until_ms));
-	q_spool->put_state(w, ga_str_c(key), ga_str_c(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN)));
+	keep(w, key, ga_str_c(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN)));
 	json_object_put(o);
-	free(key);
 }
 
+static uint64_t
+get_ms(struct json_object *o, const char *key)
+{
+	struct json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) ? (uint64_t)json_object_get_int64(v) : 0;
+}
+
+/* False: it cannot be read. */
+static bool
+read_pause(struct json_object *o, struct ga_pause *p)
+{
+	struct json_object *v;
+	int kind = json_object_object_get_ex(o, "kind", &v) ? json_object_get_int(v) : -1;
+
+	if (kind < 0 || kind >= (int)NKINDS)
+		return false;
+	*p = (struct ga_pause){ .kind = (enum ga_pause_kind)kind, .name = get_str(o, "name"),
+		.domain = get_str(o, "domain"), .scope = get_str(o, "scope"), .reason = get_str(o, "reason"),
+		.who = get_str(o, "who"), .until_ms = get_ms(o, "until_ms") };
+	p->from_header = json_object_object_get_ex(o, "from_header", &v) && json_object_get_boolean(v);
+	if (json_object_object_get_ex(o, "percent", &v))
+		p->percent = json_object_get_double(v);
+	return true;
+}
+
+static void sweep_at(uint64_t until_ms);
+
 void
-q_pause_kept(struct q_loop *l, struct ga_str key, struct ga_str value)
+q_pause_kept(struct q_loop *l, struct ga_str name, struct ga_str value)
 {
 	struct json_tokener *tok;
-	struct json_object *o, *v;
-	struct ga_pause p = { .kind = GA_PAUSE_SENDER };
-	int kind = -1;
+	struct json_object *o;
+	struct ga_pause p;
+	char key[KEY_ROOM];
 
-	if (key.n < sizeof STATE_PREFIX - 1 || memcmp(key.p, STATE_PREFIX, sizeof STATE_PREFIX - 1) != 0)
+	if (!ga_str_starts(name, GA_STR(STATE_PREFIX)))
 		return;
 	tok = json_tokener_new();
 	o = json_tokener_parse_ex(tok, value.p, (int)value.n);
 	json_tokener_free(tok);
-	if (json_object_object_get_ex(o, "kind", &v))
-		kind = json_object_get_int(v);
-	if (kind < GA_PAUSE_SENDER || kind > GA_PAUSE_DUMP) {
+	if (!read_pause(o, &p) || make_key(key, &p) == 0) {
 		ga_log(q_inst, GA_ERR, "GA-QUE-0005", "a pause that the spool kept cannot be read, and does not hold: %.*s",
-		    (int)key.n, key.p);
+		    (int)name.n, name.p);
 		json_object_put(o);
 		return;
 	}
-	p.kind = (enum ga_pause_kind)kind;
-	p.from_header = json_object_object_get_ex(o, "from_header", &v) && json_object_get_boolean(v);
-	p.name = get_str(o, "name");
-	p.domain = get_str(o, "domain");
-	p.scope = get_str(o, "scope");
-	p.reason = get_str(o, "reason");
-	if (json_object_object_get_ex(o, "percent", &v))
-		p.percent = json_object_get_double(v);
-	if (json_object_object_get_ex(o, "until_ms", &v))
-		p.until_ms = (uint64_t)json_object_get_int64(v);
-	if (p.until_ms != 0 && p.until_ms <= q_wall_ms(l)) {
-		q_spool->put_state(l->worker, key, (struct ga_str){ "", 0 });
-	} else {
-		pthread_rwlock_wrlock(&lock);
-		remember(&p);
-		pthread_rwlock_unlock(&lock);
+	pthread_rwlock_wrlock(&lock);
+	/* every loop hears of it; what has been said since counts */
+	if (!settle(key)) {
+		uint64_t since = get_ms(o, "since_ms");
+
+		remember(&p, key, since != 0 ? since : q_wall_ms(l));
+		if (p.until_ms != 0)
+			sweep_at(p.until_ms);
 	}
+	pthread_rwlock_unlock(&lock);
 	json_object_put(o);
+}
+
+void
+q_pauses_recovered(void)
+{
+	pthread_rwlock_wrlock(&lock);
+	if (++nrecovered == ga_worker_count())
+		forget_settled();
+	pthread_rwlock_unlock(&lock);
+}
+
+bool
+q_pauses_told(void)
+{
+	bool told;
+
+	pthread_rwlock_rdlock(&lock);
+	told = nrecovered > 0;
+	pthread_rwlock_unlock(&lock);
+	return told;
+}
+
+/* --- ends --- */
+
+struct sweep_post {
+	struct ga_post post;
+	uint64_t until_ms;
+};
+
+/* Main loop. */
+static void
+arm(uint64_t until_ms)
+{
+	uint64_t now = ga_wall_ms();
+
+	if (sweep_ms != 0 && sweep_ms <= until_ms)
+		return;
+	sweep_ms = until_ms;
+	ga_timer_arm(sweep_timer, until_ms > now + SWEEP_MS ? until_ms - now : SWEEP_MS, 0);
+}
+
+static void
+arm_there(struct ga_worker *w, struct ga_post *post)
+{
+	struct sweep_post *s = GA_CONTAINER(post, struct sweep_post, post);
+
+	(void)w;
+	arm(s->until_ms);
+	free(s);
+}
+
+static void
+sweep_at(uint64_t until_ms)
+{
+	struct sweep_post *s = ga_xcalloc(1, sizeof *s);
+
+	s->until_ms = until_ms;
+	s->post.fn = arm_there;
+	ga_loop_post(ga_worker_main(), &s->post);
+}
+
+/* Those that have ended leave table and spool; what they held is due by its own time. */
+static void
+sweep(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	uint64_t now = ga_wall_ms(), next = 0;
+	struct pause *k, *tmp;
+
+	(void)inst;
+	(void)arg;
+	sweep_ms = 0;
+	pthread_rwlock_wrlock(&lock);
+	HASH_ITER(hh, table, k, tmp) {
+		if (k->p.until_ms == 0)
+			continue;
+		if (k->p.until_ms > now) {
+			if (next == 0 || k->p.until_ms < next)
+				next = k->p.until_ms;
+			continue;
+		}
+		keep(w, k->key, (struct ga_str){ "", 0 });
+		forget(k);
+	}
+	pthread_rwlock_unlock(&lock);
+	if (next != 0)
+		arm(next);
+}
+
+void
+q_pauses_init(struct ga_inst *inst)
+{
+	sweep_timer = ga_timer_new(inst, ga_worker_main(), sweep, NULL);
+	sweep_ms = 0;
+	nrecovered = 0;
 }
 
 /* --- the service --- */
@@ -409,50 +612,74 @@ q_pause_kept(struct q_loop *l, struct ga_str key, struct ga_str value)
 void
 q_pause(struct ga_worker *w, const struct ga_pause *p)
 {
-	uint64_t serial;
+	char key[KEY_ROOM];
+	uint64_t serial, since;
+	const struct pause *k;
+	bool again;
 
+	if (make_key(key, p) == 0) {
+		ga_log(q_inst, GA_WARN, "GA-QUE-0006", "no pause of %s %.*s: its name is too long", label(p),
+		    40, p->name.p);
+		return;
+	}
 	pthread_rwlock_wrlock(&lock);
-	serial = remember(p);
+	settle(key);
+	again = find(p) != NULL;
+	k = remember(p, key, ga_wall_ms());
+	serial = k->serial;
+	since = k->since_ms;
+	keep_pause(w, key, p, since);	/* in the order of the table's changes */
 	pthread_rwlock_unlock(&lock);
-	keep(w, p);
-	ga_log(q_inst, GA_NOTICE, "GA-QUE-0007", "paused: %s %.*s%s%.*s%.*s: %.*s", label(p->kind, p->from_header),
+	if (p->until_ms != 0)
+		sweep_at(p->until_ms);
+	ga_log(q_inst, GA_NOTICE, "GA-QUE-0007", "paused: %s %.*s%s%.*s%.*s%s%.*s: %.*s", label(p),
 	    (int)p->name.n, p->name.p, p->kind == GA_PAUSE_SENDER ? " to " : "", (int)p->domain.n, p->domain.p,
-	    (int)p->scope.n, p->scope.p, (int)p->reason.n, p->reason.p);
-	act_everywhere(serial);
+	    (int)p->scope.n, p->scope.p, p->who.n > 0 ? " by " : "", (int)p->who.n, p->who.p,
+	    (int)p->reason.n, p->reason.p);
+	act_everywhere(serial, again);
 }
 
 bool
 q_resume(struct ga_worker *w, const struct ga_pause *p)
 {
-	char *key = key_of(p);
-	bool was;
+	char key[KEY_ROOM];
+	struct pause *k;
 
+	if (make_key(key, p) == 0)
+		return false;
 	pthread_rwlock_wrlock(&lock);
-	was = forget(p, key);
-	pthread_rwlock_unlock(&lock);
-	if (was) {
-		q_spool->put_state(w, ga_str_c(key), (struct ga_str){ "", 0 });
-		ga_log(q_inst, GA_NOTICE, "GA-QUE-0008", "resumed: %s %.*s", label(p->kind, p->from_header),
-		    (int)p->name.n, p->name.p);
-		act_everywhere(0);
+	k = find(p);
+	if (k != NULL) {
+		settle(key);
+		forget(k);
+		keep(w, key, (struct ga_str){ "", 0 });
 	}
-	free(key);
-	return was;
+	pthread_rwlock_unlock(&lock);
+	if (k != NULL) {
+		ga_log(q_inst, GA_NOTICE, "GA-QUE-0008", "resumed: %s %.*s", label(p),
+		    (int)p->name.n, p->name.p);
+		act_everywhere(0, true);
+	}
+	return k != NULL;
+}
+
+void
+q_pauses_each(void (*fn)(const struct ga_pause *, uint64_t since_ms, void *arg), void *arg)
+{
+	pthread_rwlock_rdlock(&lock);
+	for (const struct pause *k = table; k != NULL; k = k->hh.next)
+		if (lasting(k, ga_wall_ms()) != NULL)
+			fn(&k->p, k->since_ms, arg);
+	pthread_rwlock_unlock(&lock);
 }
 
 void
 q_pauses_end(void)
 {
-	struct named *n, *tmp;
+	struct pause *k, *tmp;
 
-	HASH_ITER(hh, table, n, tmp) {
-		for (struct pause *k = n->first, *next; k != NULL; k = next) {
-			next = k->next;
-			pause_free(k);
-		}
-		HASH_DEL(table, n);
-		free(n->key);
-		free(n);
-	}
-	npauses = 0;
+	HASH_ITER(hh, table, k, tmp)
+		forget(k);
+	forget_settled();
+	nrecovered = 0;
 }

@@ -214,6 +214,8 @@ init(struct ga_inst *inst, const void *conf)
 	ga_service_provide(inst, GA_INTAKE_SERVICE, GA_INTAKE_VERSION, &q_intake);
 	ga_service_provide(inst, GA_QUEUE_SERVICE, GA_QUEUE_VERSION, &service);
 	q_report_init(inst);
+	q_pauses_init(inst);
+	q_control_init(inst);
 	return true;
 }
 

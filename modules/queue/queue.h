@@ -118,9 +118,14 @@ struct q_attempt {
 	struct ga_ev_schedule schedule;
 	struct ga_spool_read read;	/* for its recipient, which is not in memory */
 	bool reading;
+	uint32_t mta_key;		/* hash of the VirtualMTA that the message names; stays
+					   as it is while the ticket is with the throttle */
 	struct q_attempt *next;		/* free list; or list of all that are out */
 	struct q_attempt **prev;
 };
+
+#define Q_ATTEMPT_OF(t) \
+	((const struct q_attempt *)(const void *)((const char *)(t) - offsetof(struct q_attempt, ticket)))
 
 struct q_counts {			/* written by the loop, read by anybody */
 	_Atomic uint64_t messages, envelopes, ram, bounce, disk, failed, waiting, out, paused;
@@ -228,6 +233,7 @@ void q_lanes_end(struct q_loop *);
 /* attempt.c */
 void q_attempt_start(struct q_loop *, struct q_lane *, uint32_t envelope);
 uint32_t q_send_key(struct ga_str send_id);
+uint64_t q_address_key(const struct q_loop *, const struct q_envelope *);
 void q_attempts_stop(struct q_loop *);
 void q_attempts_end(struct q_loop *);
 
@@ -246,7 +252,18 @@ void q_pause(struct ga_worker *, const struct ga_pause *);
 /* The one of that kind, name, domain and scope; false: there is none. */
 bool q_resume(struct ga_worker *, const struct ga_pause *);
 void q_pause_kept(struct q_loop *, struct ga_str key, struct ga_str value);
+bool q_pauses_told(void);			/* the spool has told of all */
+void q_pauses_recovered(void);		/* a loop has heard of all */
+/* A fact for each that it meets. */
+void q_pause_explain(const struct q_pausable *, bool holds, struct json_object *facts);
+const char *q_pause_kind(enum ga_pause_kind);
+/* Under a lock: fn must not come back here. */
+void q_pauses_each(void (*fn)(const struct ga_pause *, uint64_t since_ms, void *arg), void *arg);
+void q_pauses_init(struct ga_inst *);
 void q_pauses_end(void);
+
+/* control.c: commands of the control socket about pauses */
+void q_control_init(struct ga_inst *);
 
 /* notify.c: the sender is told */
 /* In state Q_ENDED, or marked Q_ENV_DELAYED. */

@@ -38,6 +38,7 @@ end(struct ga_worker *w, void *arg)
 
 	(void)w;
 	l->recovered = true;
+	q_pauses_recovered();
 	ga_unhold(l->reading);
 	l->reading = NULL;
 	if (l->counts.messages > 0)

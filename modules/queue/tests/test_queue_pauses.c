@@ -217,6 +217,101 @@ test_pauses_are_there_after_a_crash_and_resumed_ones_are_not(void **state)
 	assert_int_equal(stage.ntickets, 3);
 }
 
+static void
+test_a_pause_that_has_ended_leaves_table_and_spool(void **state)
+{
+	(void)state;
+	pause_it(GA_PAUSE_SENDER, "sender.example", (struct ga_pause){ .domain = GA_STR("x.example"),
+	    .percent = 100, .until_ms = stage_wall() + 60000 });
+	pause_it(GA_PAUSE_SENDER, "sender.example", (struct ga_pause){ .domain = GA_STR("y.example"),
+	    .percent = 100, .until_ms = stage_wall() + 20000 });
+	assert_int_equal(q_pauses(), 2);
+	bed_advance(21500);
+	bed_turns(4);
+	assert_int_equal(q_pauses(), 1);
+	bed_advance(40000);
+	bed_turns(4);
+	assert_int_equal(q_pauses(), 0);
+	bed_wall_step(-60000);	/* nor is it in the spool: it would last again */
+	stage_restart("");
+	assert_int_equal(q_pauses(), 0);
+}
+
+static void
+note_since(const struct ga_pause *p, uint64_t since_ms, void *arg)
+{
+	(void)p;
+	*(uint64_t *)arg = since_ms;
+}
+
+static void
+test_its_beginning_is_kept(void **state)
+{
+	const uint64_t began = stage_wall();
+	uint64_t since = 0;
+
+	(void)state;
+	pause_it(GA_PAUSE_SEND, "spring", (struct ga_pause){ .percent = 100 });
+	bed_advance(5000);
+	pause_it(GA_PAUSE_SEND, "spring", (struct ga_pause){ .percent = 100, .reason = GA_STR("again") });
+	stage_restart("");
+	q_pauses_each(note_since, &since);
+	assert_in_range(since, began, began + 100);
+}
+
+static void
+test_what_is_resumed_while_the_spool_is_read_stays_so(void **state)
+{
+	(void)state;
+	pause_it(GA_PAUSE_SEND, "spring", (struct ga_pause){ .percent = 100 });
+	pause_it(GA_PAUSE_SEND, "summer", (struct ga_pause){ .percent = 100 });
+	stage_kill();
+	stage_start("");
+	/* one loop has heard of both, another hears of them late */
+	q_pauses_end();
+	q_pause_kept(q_loop(ga_worker_get(0)), GA_STR("pause/send/spring//"), GA_STR("{\"kind\":2,\"name\":\"spring\"}"));
+	assert_true(resume_it(GA_PAUSE_SEND, "spring"));
+	pause_it(GA_PAUSE_SEND, "summer", (struct ga_pause){ .percent = 100, .reason = GA_STR("new") });
+	q_pause_kept(q_loop(ga_worker_get(0)), GA_STR("pause/send/spring//"), GA_STR("{\"kind\":2,\"name\":\"spring\"}"));
+	q_pause_kept(q_loop(ga_worker_get(0)), GA_STR("pause/send/summer//"),
+	    GA_STR("{\"kind\":2,\"name\":\"summer\",\"until_ms\":1}"));
+	assert_int_equal(q_pauses(), 1);
+	stage_accept((struct stage_mail){ .send = "summer" });
+	assert_int_equal(stage.ntickets, 0);
+	stage_accept((struct stage_mail){ .send = "spring" });
+	assert_int_equal(stage.ntickets, 1);
+}
+
+static void
+test_a_virtual_mta_is_known_in_any_case_and_only_its_mail_moves(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	stage_accept((struct stage_mail){ .n = 3, .vmta = "First" });
+	stage_accept((struct stage_mail){ .n = 2, .vmta = "second" });
+	before = stage.routed;
+	pause_it(GA_PAUSE_VIRTUAL_MTA, "fIRST", (struct ga_pause){ .percent = 100 });
+	assert_int_equal(stage.routed, before + 3);
+	assert_int_equal(stage.ntickets, 2);
+	assert_true(resume_it(GA_PAUSE_VIRTUAL_MTA, "first"));
+	bed_advance(1);
+	bed_turns(12);
+	assert_int_equal(stage.ntickets, 5);
+}
+
+static void
+test_a_dump_ends_with_its_resume(void **state)
+{
+	(void)state;
+	pause_it(GA_PAUSE_DUMP, "spring", (struct ga_pause){ .percent = 100 });
+	stage_accept((struct stage_mail){ .send = "spring" });
+	assert_int_equal(stage_stats().discarded_total, 1);
+	assert_true(resume_it(GA_PAUSE_DUMP, "spring"));
+	stage_accept((struct stage_mail){ .send = "spring" });
+	assert_int_equal(stage.ntickets, 1);
+}
+
 int
 main(void)
 {
@@ -231,6 +326,11 @@ main(void)
 		STAGE_TEST(test_a_share_of_the_attempts_is_let_through),
 		STAGE_TEST(test_a_pause_by_the_from_field_is_one_of_its_own_and_kept),
 		STAGE_TEST(test_pauses_are_there_after_a_crash_and_resumed_ones_are_not),
+		STAGE_TEST(test_a_pause_that_has_ended_leaves_table_and_spool),
+		STAGE_TEST(test_its_beginning_is_kept),
+		STAGE_TEST(test_what_is_resumed_while_the_spool_is_read_stays_so),
+		STAGE_TEST(test_a_virtual_mta_is_known_in_any_case_and_only_its_mail_moves),
+		STAGE_TEST(test_a_dump_ends_with_its_resume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

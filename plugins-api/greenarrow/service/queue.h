@@ -39,7 +39,8 @@ struct ga_pause {
 					   VirtualMTA, "pd7" "tt456"; "": none */
 	double percent;			/* SENDER: share of the attempts that are held back */
 	uint64_t until_ms;		/* wall clock; 0: until resumed */
-	struct ga_str reason;		/* one line: the reply, or who asked */
+	struct ga_str reason;		/* one line: the reply, or what was said */
+	struct ga_str who;		/* "": a module, by what a host said */
 };
 
 /* A question of `greenarrow explain`; the asker's until cb. */
