@@ -190,7 +190,7 @@ add(struct ga_worker *w, struct ga_message *message, bool hold)
 	q_message_schedule(l, number, message, hold);
 }
 
-static const struct ga_queue service = { sizeof service, GA_QUEUE_VERSION, add, q_stats, q_pause, NULL };
+static const struct ga_queue service = { sizeof service, GA_QUEUE_VERSION, add, q_stats, q_pause, q_explain };
 
 /* --- the module --- */
 
@@ -375,6 +375,7 @@ fini(struct ga_inst *inst)
 		q_lanes_end(l);
 		q_table_end(l);
 	}
+	q_explains_end();
 	q_pauses_end();
 }
 

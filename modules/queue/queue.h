@@ -262,6 +262,9 @@ void q_pauses_each(void (*fn)(const struct ga_pause *, uint64_t since_ms, void *
 void q_pauses_init(struct ga_inst *);
 void q_pauses_end(void);
 
+/* explain.c */
+void q_explain(struct ga_queue_question *);
+void q_explains_end(void);
 /* control.c: commands of the control socket about pauses */
 void q_control_init(struct ga_inst *);
 
