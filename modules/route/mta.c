@@ -207,15 +207,38 @@ struct walk {
 	struct ga_diag *diag;
 	const struct ga_object *path[HOPS_MAX];
 	unsigned depth;
+	unsigned *steps;		/* by index of the object: longest way from it; 0: not known yet */
+	size_t nsteps;
 	bool good;
 };
 
-static void follow(struct walk *, struct ga_str name);
+static unsigned
+steps(const struct walk *w, const struct ga_object *o)
+{
+	return ga_object_index(o) < w->nsteps ? w->steps[ga_object_index(o)] : 0;
+}
 
 static void
+finish(struct walk *w, const struct ga_object *o, unsigned longest)
+{
+	size_t at = ga_object_index(o), n = w->nsteps;
+
+	if (at >= n) {
+		w->nsteps = at * 2 + 64;
+		w->steps = ga_xrealloc(w->steps, w->nsteps * sizeof *w->steps);
+		memset(w->steps + n, 0, (w->nsteps - n) * sizeof *w->steps);
+	}
+	w->steps[at] = longest;
+}
+
+static unsigned follow(struct walk *, struct ga_str name);
+
+/* The steps of the longest way from here. */
+static unsigned
 visit(struct walk *w, const struct ga_object *o, int kind)
 {
 	const struct route_conf *c = conf_of(w->snap, o);
+	unsigned longest = 0, n;
 
 	for (unsigned i = 0; i < w->depth; i++)
 		if (w->path[i] == o) {
@@ -223,35 +246,38 @@ visit(struct walk *w, const struct ga_object *o, int kind)
 			    "%s: VirtualMTA \"%.*s\" leads back to itself", ga_object_where(o),
 			    (int)ga_object_name(o).n, ga_object_name(o).p);
 			w->good = false;
-			return;
+			return 1;
 		}
-	if (w->depth == HOPS_MAX) {
+	if (w->depth + (steps(w, o) > 0 ? steps(w, o) : 1) > HOPS_MAX) {
 		ga_diag_error(w->diag, "redirect", "%s: more than %d steps", ga_object_where(o), HOPS_MAX);
 		w->good = false;
-		return;
+		return 1;
 	}
+	if (steps(w, o) > 0)
+		return steps(w, o);
 	w->path[w->depth++] = o;
 	if (kind == KIND_RULE)
 		for (size_t i = 0; i < c->deliver_through.n; i++)
-			follow(w, c->deliver_through.v[i].v[0]);
+			longest = (n = follow(w, c->deliver_through.v[i].v[0])) > longest ? n : longest;
 	else if (c->redirect.n > 0)
-		follow(w, c->redirect);
+		longest = follow(w, c->redirect);
 	w->depth--;
+	finish(w, o, longest + 1);
+	return longest + 1;
 }
 
-static void
+static unsigned
 follow(struct walk *w, struct ga_str name)
 {
 	int kind;
 	const struct ga_object *o = find(w->snap, name, &kind);
 
-	if (o != NULL) {
-		visit(w, o, kind);
-		return;
-	}
+	if (o != NULL)
+		return visit(w, o, kind);
 	ga_diag_error(w->diag, "deliver_through", "%s: there is no VirtualMTA \"%.*s\"",
 	    w->depth > 0 ? ga_object_where(w->path[w->depth - 1]) : "", (int)name.n, name.p);
 	w->good = false;
+	return 0;
 }
 
 static bool
@@ -334,5 +360,6 @@ rt_mta_check(struct ga_snapshot *snap, struct ga_diag *diag)
 				w.good = check_weights(&w, o) && w.good;
 			visit(&w, o, kind);
 		}
+	free(w.steps);
 	return w.good;
 }

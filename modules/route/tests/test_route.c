@@ -424,6 +424,41 @@ test_circles_and_rules_without_weight_are_refused(void **state)
 	assert_true(refuses(A "  smtp_source mail.example\n}\n"));
 }
 
+static void
+test_a_way_that_is_too_long_is_refused_from_whatever_end_it_is_read(void **state)
+{
+	char down[4096] = "", up_[4096] = "";
+	size_t n = 0, m = 0;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		n += (size_t)snprintf(down + n, sizeof down - n, "ip_address i%d {\n  redirect i%d\n}\n", i, i + 1);
+		m += (size_t)snprintf(up_ + m, sizeof up_ - m, "ip_address i%d {\n  redirect i%d\n}\n", i + 1, i);
+	}
+	snprintf(down + n, sizeof down - n, "ip_address i20 {\n}\n");
+	snprintf(up_ + m, sizeof up_ - m, "ip_address i0 {\n}\n");
+	assert_true(refuses(down));
+	assert_true(refuses(up_));
+}
+
+/* Each of the rules leads to the next one twenty times: all ways would be 20^12. */
+static void
+test_many_ways_through_rules_are_checked_once_each(void **state)
+{
+	char conf[8192];
+	size_t n = (size_t)snprintf(conf, sizeof conf, A "}\n");
+
+	(void)state;
+	for (int rule = 0; rule < 12; rule++) {
+		n += (size_t)snprintf(conf + n, sizeof conf - n, "routing_rule r%d {\n  deliver_through a 1", rule);
+		for (int way = 0; way < 20 && rule < 11; way++)
+			n += (size_t)snprintf(conf + n, sizeof conf - n, ", r%d 1", rule + 1);
+		n += (size_t)snprintf(conf + n, sizeof conf - n, "\n}\n");
+	}
+	assert_true(n < sizeof conf);
+	assert_false(refuses(conf));
+}
+
 /* --- groups --- */
 
 static char *
@@ -657,6 +692,8 @@ main(void)
 		T(test_a_choice_is_kept_for_a_message_or_an_address),
 		T(test_a_rule_in_a_rule_draws_for_itself),
 		cmocka_unit_test(test_circles_and_rules_without_weight_are_refused),
+		cmocka_unit_test(test_a_way_that_is_too_long_is_refused_from_whatever_end_it_is_read),
+		cmocka_unit_test(test_many_ways_through_rules_are_checked_once_each),
 		T(test_keys_of_groups),
 		T(test_the_first_block_that_sets_any_limit_names_the_group),
 		T(test_a_virtual_mta_without_number_has_one_of_its_own),
