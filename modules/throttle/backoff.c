@@ -76,7 +76,8 @@ take_program(struct ga_group *g, const struct throttle_conf *c)
 	b->has_program = true;
 	b->program = (struct thr_program){ .failure_rate = c->failure_rate,
 		.deferral_rate = c->deferral_rate, .minimum = (uint32_t)c->minimum_sample,
-		.window_us = c->window * 1000 };
+		.window_us = c->window * 1000, .gradual = c->recovery == 1,
+		.interval_ms = c->recovery_interval };
 	if (b->program.window_us != before)
 		thr_window_begin(&b->window, b->program.window_us, ga_mono_us());
 }
@@ -132,15 +133,7 @@ figures(const struct thr_limits *l, char *to, size_t room)
 
 /* --- begin and end --- */
 
-static void
-over(struct ga_inst *inst, struct ga_worker *w, void *arg)
-{
-	struct ga_group *g = arg;
-
-	(void)inst;
-	(void)w;
-	thr_backoff_end(g);
-}
+static void over(struct ga_inst *, struct ga_worker *, void *);
 
 static void
 arm(struct ga_group *g, uint64_t now)
@@ -150,6 +143,30 @@ arm(struct ga_group *g, uint64_t now)
 	if (b->timer == NULL)
 		b->timer = ga_timer_new(thr_inst, g->home, over, g);
 	ga_timer_arm(b->timer, b->until_us > now ? (b->until_us - now + 999) / 1000 : 0, 0);
+}
+
+static void
+over(struct ga_inst *inst, struct ga_worker *w, void *arg)
+{
+	struct ga_group *g = arg;
+
+	uint64_t now = ga_mono_us();
+	struct thr_backoff *b = g->backoff;
+
+	(void)inst;
+	(void)w;
+	if (b->state == THR_BACKOFF && b->has_program && b->program.gradual)
+		thr_recover_begin(g, now);
+	else if (b->state == THR_BACKOFF || !b->has_program || thr_recover_tick(g, now)) {
+		thr_backoff_end(g);
+		return;
+	}
+	thr_limits_apply(g);
+	b->until_us = now + 1000 * b->program.interval_ms;
+	if (g->waiting == 0 && g->in_flight == 0)
+		b->until_us = now + b->program.window_us;	/* if nothing comes it is the end */
+	arm(g, now);
+	thr_pump_soon(g);
 }
 
 static void
@@ -165,8 +182,8 @@ tell_begin(const struct ga_group *g, uint64_t now)
 
 /* One that has begun already may last longer, but its limits are what they are: what is
  * used now is the backoff's own work. */
-void
-thr_backoff_begin(struct ga_group *g, const char *reason, uint64_t ms)
+static void
+begin(struct ga_group *g, const char *reason, uint64_t ms)
 {
 	struct thr_backoff *b = have(g);
 	uint64_t now = ga_mono_us(), until = now + 1000 * (ms > 0 ? ms : g->plan.return_ms);
@@ -190,6 +207,16 @@ thr_backoff_begin(struct ga_group *g, const char *reason, uint64_t ms)
 	arm(g, now);
 	tell_begin(g, now);
 	thr_pump_soon(g);		/* saved connections beyond the limit go */
+}
+
+/* In recovery it is a word about the level tried, like a deferral. */
+void
+thr_backoff_begin(struct ga_group *g, const char *reason, uint64_t ms)
+{
+	if (g->backoff != NULL && g->backoff->state == THR_RECOVERY)
+		g->backoff->recovery.matched = true;
+	else
+		begin(g, reason, ms);
 }
 
 bool
@@ -232,8 +259,8 @@ thr_backoff_settings(struct ga_group *g, const struct ga_settings *settings)
 		if (g->backoff != NULL)
 			g->backoff->has_program = false;
 	}
-	if (!thr_in_backoff(g))
-		return;
+	if (g->backoff == NULL || g->backoff->state != THR_BACKOFF)
+		return;		/* a recovery looks at what is written with each step */
 	set_limits(g);
 	if (!g->backoff->told_until) {
 		g->backoff->until_us = g->backoff->began_us + 1000 * g->plan.return_ms;
@@ -279,7 +306,7 @@ judge(struct ga_group *g, struct thr_counts sum)
 	snprintf(reason, sizeof reason, "%s: %" PRIu32 " of %" PRIu32 " recipients within %s",
 	    deferral ? "deferral_rate" : "failure_rate", deferral ? sum.deferred : sum.failed, sum.n,
 	    thr_duration(p->window_us / 1000, window, sizeof window));
-	thr_backoff_begin(g, reason, 0);
+	begin(g, reason, 0);
 }
 
 void
@@ -294,7 +321,13 @@ thr_backoff_feed(struct ga_group *g, const struct ga_ticket *t, unsigned n)
 	if (c.n == 0)
 		return;
 	thr_window_add(&b->window, c, ga_mono_us());
-	if (b->state == THR_NORMAL && c.deferred + c.failed > 0)
+	if (b->state == THR_RECOVERY)
+		thr_recover_feed(g, t, n);
+	/* the first window of a recovery is its own to judge */
+	if (b->state == THR_BACKOFF || (b->state == THR_RECOVERY &&
+	    ga_mono_us() - b->recovery.began_us < b->program.window_us))
+		return;
+	if (c.deferred + c.failed > 0)
 		judge(g, b->window.sum);
 }
 

@@ -27,9 +27,25 @@ struct thr_program {
 	double failure_rate, deferral_rate;	/* per cent; 0: any */
 	uint32_t minimum;
 	uint64_t window_us;
+	bool gradual;
+	uint64_t interval_ms;
 };
 
-enum thr_state { THR_NORMAL, THR_BACKOFF };
+enum thr_state { THR_NORMAL, THR_BACKOFF, THR_RECOVERY };
+
+enum thr_held { THR_HELD_RATE = 1, THR_HELD_CONNECTIONS = 2 };
+/* The way back, step by step: see recover.c. */
+struct thr_recovery {
+	uint64_t began_us, since_us;	/* it; this interval */
+	uint32_t n, taken, rate_deferred, connect_deferred;	/* results in the interval */
+	bool matched;			/* a pattern said backoff */
+	uint64_t rate_held_us, connections_held_us;	/* when the limit last was what held mail */
+	double share, usual;		/* deferred when the rate last fell; what does so at any rate */
+	unsigned in_vain;		/* falls, one after another, that left the share as it was */
+	double rate_failed;		/* the level that was too much; 0: not known */
+	unsigned connections_failed, fewest;	/* the same; open at a refusal */
+	unsigned refusals, patience, wait;	/* in this generation; intervals until the next probe */
+};
 
 struct thr_backoff {
 	enum thr_state state;
@@ -42,8 +58,15 @@ struct thr_backoff {
 	uint64_t began_us, until_us;
 	bool told_until;		/* by who began it, not by return_after */
 	char reason[THR_REASON_MAX];
+	unsigned held;			/* enum thr_held: what held mail back in this interval */
+	struct thr_recovery recovery;
 	struct ga_timer *timer;		/* at until_us; NULL: there was no backoff yet */
 };
+
+/* recover.c */
+void thr_recover_begin(struct ga_group *, uint64_t now_us);
+void thr_recover_feed(struct ga_group *, const struct ga_ticket *, unsigned n);
+bool thr_recover_tick(struct ga_group *, uint64_t now_us);	/* true: it is normal again */
 
 /* window.c */
 void thr_window_begin(struct thr_window *, uint64_t window_us, uint64_t now_us);

@@ -169,8 +169,11 @@ allowed(struct ga_group *g, unsigned most)
 	}
 	g->hold_us = 0;
 	n = thr_rate_allows(&g->deliveries, most, now);
-	if (n == 0)
+	if (n == 0) {
 		thr_wake_at(g, thr_rate_when(&g->deliveries));
+		if (g->backoff != NULL)
+			g->backoff->held |= THR_HELD_RATE;
+	}
 	return n;
 }
 
@@ -198,8 +201,11 @@ count_back(struct ga_group *g, unsigned n)
 static bool
 room_for_one(struct ga_group *g)
 {
-	if (g->max != 0 && g->connections >= g->max)
+	if (g->max != 0 && g->connections >= g->max) {
+		if (g->backoff != NULL)
+			g->backoff->held |= THR_HELD_CONNECTIONS;
 		return false;
+	}
 	if (g->dials.step_ns != 0 && thr_rate_allows(&g->dials, 1, ga_mono_us()) == 0) {
 		thr_wake_at(g, thr_rate_when(&g->dials));
 		return false;

@@ -36,6 +36,10 @@
 	    "Results in the window below which backoff does not begin")				\
 	X(duration, return_after, "30m", "min=1s", "throttle_program",				\
 	    "How long a backoff lasts")								\
+	X(choice, recovery, "at_once", "oneof=at_once|gradual", "throttle_program",		\
+	    "How limits return: at once, or step by step as far as the receiver goes along")	\
+	X(duration, recovery_interval, "10s", "min=1s max=1h", "throttle_program",		\
+	    "Time between two steps of a gradual recovery")					\
 	X(string, backoff_max_concurrent_connections, "25%", "is=percent_or_int",		\
 	    "throttle_program," THR_LIMIT_CONTEXTS,						\
 	    "Connections in backoff, or their share of the limit; 0: as without")		\

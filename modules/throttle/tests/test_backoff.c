@@ -611,6 +611,89 @@ test_a_program_without_a_share_is_refused(void **state)
 		.conf = PROGRAM("  failure_rate 20%\n") GENERAL("") }));
 }
 
+/* --- recovery --- */
+
+#define GRADUAL "  deferral_rate 30%\n  return_after 5m\n  recovery gradual\n"
+
+/* An hour; the share of what the host would take that was used, and that was deferred. */
+static void
+well_used(struct ga_route *r, const char *what, double possible, double s)
+{
+	double used, deferred;
+
+	run_s(r, s);
+	used = 100 * tally.taken / (possible * s);
+	deferred = 100.0 * tally.deferred / (tally.taken + tally.deferred);
+	print_message("%s: %.1f %% used, %.2f %% deferred\n", what, used, deferred);
+	assert_true(used >= 90);
+	assert_true(deferred < 2);
+}
+
+static void
+recover_to(double rate)
+{
+	struct ga_route *r = up(PROGRAM(GRADUAL) GENERAL("  max_delivery_rate 100/s\n"));
+
+	host.rate = rate;
+	assert_true(until_backoff(r, true, 200) < 60);
+	run_s(r, 300 + 120);
+	well_used(r, "hidden rate", rate, 3600);
+	host.rate = 2 * rate;
+	run_s(r, 900);
+	well_used(r, "doubled", 2 * rate, 1800);
+	host.rate = rate / 2;
+	run_s(r, 30);
+	well_used(r, "quartered", rate / 2, 1800);
+	assert_true(thr_in_backoff(r->group));
+	down(r);
+}
+
+static void
+test_a_hidden_rate_is_found_and_followed(void **state)
+{
+	(void)state;
+	recover_to(5);
+	recover_to(50);
+}
+
+static void
+test_a_hidden_number_of_connections_is_found(void **state)
+{
+	struct ga_route *r = up(PROGRAM(GRADUAL) GENERAL("  max_concurrent_connections 40\n"));
+
+	(void)state;
+	host.connections = 3;
+	assert_true(until_backoff(r, true, 200) < 60);
+	run_s(r, 300 + 120);
+	well_used(r, "hidden connections", 3 * 1000.0 / ANSWER_MS, 3600);
+	down(r);
+}
+
+static void
+test_without_a_hidden_limit_all_is_normal_again(void **state)
+{
+	struct ga_route *r = up(PROGRAM(GRADUAL) GENERAL("  max_delivery_rate 100/s\n"));
+
+	(void)state;
+	host.deferred_percent = 40;
+	until_backoff(r, true, 200);
+	host.deferred_percent = 0;
+	assert_in_range((unsigned)until_backoff(r, false, 3600), 301, 700);
+	down(r);
+}
+
+static void
+test_deferrals_that_are_not_for_the_rate_do_not_hold_it_down(void **state)
+{
+	struct ga_route *r = up(PROGRAM(GRADUAL) GENERAL("  max_delivery_rate 100/s\n"));
+
+	(void)state;
+	host.deferred_percent = 5;
+	thr->begin_backoff(ga_worker_get(0), ga_str_c("ip1pd1"), "421 no", 0);
+	assert_in_range((unsigned)until_backoff(r, false, 3600), 301, 1200);
+	down(r);
+}
+
 int
 main(void)
 {
@@ -629,6 +712,10 @@ main(void)
 		cmocka_unit_test(test_a_group_that_comes_again_is_still_in_backoff),
 		cmocka_unit_test(test_a_window_outlives_its_mail),
 		cmocka_unit_test(test_a_program_without_a_share_is_refused),
+		cmocka_unit_test(test_a_hidden_rate_is_found_and_followed),
+		cmocka_unit_test(test_a_hidden_number_of_connections_is_found),
+		cmocka_unit_test(test_without_a_hidden_limit_all_is_normal_again),
+		cmocka_unit_test(test_deferrals_that_are_not_for_the_rate_do_not_hold_it_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
