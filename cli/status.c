@@ -110,8 +110,9 @@ static void
 print_throttle(struct json_object *t)
 {
 	if (t != NULL)
-		printf("throttle groups %lld, in which %lld envelopes wait\n", (long long)cli_int(t, "groups"),
-		    (long long)cli_int(t, "waiting"));
+		printf("throttle groups %lld, in which %lld envelopes wait; %lld in backoff\n",
+		    (long long)cli_int(t, "groups"), (long long)cli_int(t, "waiting"),
+		    (long long)cli_int(t, "in_backoff"));
 }
 
 static void

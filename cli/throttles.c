@@ -13,11 +13,12 @@
 #include "table.h"
 
 static struct {
-	bool json;
+	bool in_backoff, json;
 	const char *key, *virtual_mta;
 } given;
 
 static const struct cli_option options[] = {
+	{ "in-backoff", 0, &given.in_backoff, NULL, "only groups that are in backoff" },
 	{ "json", 0, &given.json, NULL, "print the output as a json document" },
 	{ "filter-key", 0, NULL, &given.key,
 	    "filter groups to those whose key matches this pattern" },
@@ -58,6 +59,16 @@ text_rate(struct json_object *o, const char *key, const struct timespec *now, ch
 	snprintf(to, TABLE_TEXT, "%.1f/s", json_object_get_double(cli_member(o, key)));
 }
 
+/* Without fractions and the zone. */
+static void
+text_backoff(struct json_object *o, const char *key, const struct timespec *now, char *to)
+{
+	const char *time = cli_string(o, key);
+
+	(void)now;
+	snprintf(to, TABLE_TEXT, "%.19s", *time != '\0' ? time : "-");
+}
+
 static void
 text_domains(struct json_object *o, const char *key, const struct timespec *now, char *to)
 {
@@ -85,6 +96,7 @@ static const struct table_cell cells[] = {
 	{ " / ", "", "bounce", 6, false, table_text_number, "queued_bounce" },
 	{ " / ", "", "disk", 4, false, table_text_number, "queued_disk" },
 	{ "  ", "", "in flight", 0, false, table_text_number, "in_flight" },
+	{ "  ", "", "backoff until", 13, true, text_backoff, "backoff_ends_at" },
 	{ "  ", "", "domains", 0, true, text_domains, "domains" },
 };
 
@@ -106,9 +118,10 @@ print_report(struct json_object *o)
 	const struct timespec now = { 0, 0 };
 
 	table_print(stdout, cells, sizeof cells / sizeof cells[0], cli_member(o, "throttles"), &now);
-	printf("\nthrottle groups: %lld\n- connections in use: %lld\n- deliveries in flight: %lld\n"
+	printf("\nthrottle groups: %lld\n- in backoff: %lld\n- connections in use: %lld\n- deliveries in flight: %lld\n"
 	    "- queued: ram %lld, bounce %lld, disk %lld\n",
-	    (long long)cli_int(o, "groups"), (long long)cli_int(o, "connections"),
+	    (long long)cli_int(o, "groups"), (long long)cli_int(o, "in_backoff"),
+	    (long long)cli_int(o, "connections"),
 	    (long long)cli_int(o, "in_flight"), (long long)cli_int(o, "queued_ram"),
 	    (long long)cli_int(o, "queued_bounce"), (long long)cli_int(o, "queued_disk"));
 }
@@ -124,6 +137,7 @@ cli_throttles(int argc, char **argv)
 	if (first < argc)
 		return cli_wrong_usage(argv[0], "throttles: unexpected `%s`", argv[first]);
 	args = json_object_new_object();
+	json_object_object_add(args, "in_backoff", json_object_new_boolean(given.in_backoff));
 	if (given.key != NULL)
 		json_object_object_add(args, "key", json_object_new_string(given.key));
 	if (given.virtual_mta != NULL)

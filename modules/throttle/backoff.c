@@ -12,6 +12,7 @@
  */
 #include <inttypes.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,6 +199,7 @@ begin(struct ga_group *g, const char *reason, uint64_t ms)
 	}
 	b->used = (struct thr_limits){ g->connections, measured_rate(g, now) };
 	b->state = THR_BACKOFF;
+	atomic_fetch_add(&thr_loop(g->home)->backoffs, 1);
 	b->began_us = now;
 	b->until_us = until;
 	b->told_until = ms > 0;
@@ -229,6 +231,7 @@ thr_backoff_end(struct ga_group *g)
 	if (!thr_in_backoff(g))
 		return false;
 	b->state = THR_NORMAL;
+	atomic_fetch_sub(&thr_loop(g->home)->backoffs, 1);
 	ga_timer_stop(b->timer);
 	if (b->has_program)
 		thr_window_begin(&b->window, b->program.window_us, now);

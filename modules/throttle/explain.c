@@ -12,6 +12,8 @@
 
 #include "throttle.h"
 
+#include <greenarrow/mail.h>
+
 #define LANES_MAX 1000		/* so many are looked at to count senders */
 
 const char *
@@ -81,7 +83,7 @@ say_connections(const struct ga_group_question *q, const struct throttle_conf *c
 static uint64_t
 wall_at(uint64_t mono_us)
 {
-	return ga_wall_ms() + (mono_us - ga_mono_us()) / 1000;
+	return ga_wall_ms() + mono_us / 1000 - ga_mono_us() / 1000;
 }
 
 /* what: the directive; thing: what is counted.  Of what has no limit nothing is said. */
@@ -141,12 +143,30 @@ say_hold(const struct ga_group_question *q, const struct ga_group *g)
 	    g->key, thr_duration((g->hold_us - now) / 1000, wait, sizeof wait));
 }
 
+/* It holds what one of its limits holds. */
+static void
+say_backoff(const struct ga_group_question *q, const struct ga_group *g)
+{
+	bool full = g->max != 0 && g->connections >= g->max;
+	struct ga_fact fact = { .what = "backoff", .holds = g->waiting > 0 &&
+		(full || thr_rate_allows(&g->deliveries, 1, ga_mono_us()) == 0),
+		.where = ga_settings_where(q->route->settings, "throttle", "throttle_program") };
+	char began[GA_DATE_ROOM];
+
+	if (!thr_in_backoff(g))
+		return;
+	fact.until_ms = wall_at(thr_backoff_until(g));
+	ga_explain_say(q->facts, &fact, "The group %s is in backoff since %s: %s.", g->key,
+	    ga_date_rfc3339(wall_at(thr_backoff_began(g)), began), thr_backoff_reason(g));
+}
+
 static void
 say_group(const struct ga_group_question *q, const struct ga_group *g)
 {
 	const struct throttle_conf *c = ga_settings_conf(q->route->settings, "throttle");
 
 	say_waiting(q->facts, g);
+	say_backoff(q, g);
 	say_connections(q, c, g);
 	say_rate(q, g, "max_delivery_rate", "delivery", &g->deliveries, &c->max_delivery_rate);
 	say_rate(q, g, "max_connection_rate", "connection", &g->dials, &c->max_connection_rate);

@@ -139,6 +139,12 @@ thr_rate_is(const struct thr_rate *r, double per_second)
 	return other.step_ns == r->step_ns;
 }
 
+double
+thr_rate_per_second(const struct thr_rate *r)
+{
+	return r->step_ns == 0 ? 0 : NS_PER_S / (double)r->step_ns;
+}
+
 const char *
 thr_rate_text(const struct thr_rate *r, char to[THR_RATE_TEXT])
 {

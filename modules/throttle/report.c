@@ -6,9 +6,11 @@
  * take are rows of plain values; they go to the main loop, which writes them as one part of
  * the answer and sends the walk on: at most a slice of rows is ever held, and a client that
  * reads slowly slows the walk down and nothing else.
- * Arguments, all optional: key (fnmatch(3), or "t17"), virtual_mta (a name or a number).
+ * Arguments, all optional: key (fnmatch(3), or "t17"), virtual_mta (a name or a number),
+ * in_backoff (true: only such).
  *
- * throttle: one group, asked on its loop.  Argument: key.
+ * throttle: one group, asked on its loop.  Arguments: key, do ("begin_backoff", with for_ms, 0
+ * or none: as long as the settings say; "end_backoff"; default: nothing).
  */
 #include <fnmatch.h>
 #include <inttypes.h>
@@ -19,6 +21,7 @@
 
 #include "throttle.h"
 
+#include <greenarrow/mail.h>
 #include <greenarrow/service/control.h>
 
 #define PAUSE_MS 20
@@ -29,9 +32,13 @@ struct row {
 	struct ga_str key, virtual_mta, domains;
 	uint32_t number, mta_id;
 	unsigned max, connections, in_flight, ram, bounce, disk;
-	double recent;
-	struct thr_written written;
-	char deliveries[THR_RATE_TEXT], dials[THR_RATE_TEXT];	/* in force */
+	double recent, rate;
+	struct thr_limits written;
+	struct thr_written texts;
+	char deliveries[THR_RATE_TEXT];	/* in force */
+	bool in_backoff;
+	struct ga_str reason;
+	uint64_t began_ms, ends_ms;	/* of the backoff; wall clock */
 };
 
 struct request {
@@ -39,9 +46,10 @@ struct request {
 	struct ga_control_call *call;
 	struct ga_timer *pause;		/* the client reads slowly */
 	char key[KEY_ROOM], virtual_mta[KEY_ROOM];	/* filters; "": all */
+	bool in_backoff;		/* only those */
 	struct ga_pool *pool;		/* of the rows */
 	struct row *rows, **rows_end;
-	uint64_t groups, connections, in_flight, ram, bounce, disk;	/* of those taken */
+	uint64_t groups, backoffs, connections, in_flight, ram, bounce, disk;	/* of those taken */
 };
 
 /* A question about one group.  Those under way are in a list, for a stop. */
@@ -50,6 +58,8 @@ struct question {
 	LIST_ENTRY(question) link;
 	struct ga_control_call *call;
 	char key[KEY_ROOM];
+	void (*act)(struct ga_group *, const struct question *);	/* NULL: only show it */
+	uint64_t for_ms;
 	struct ga_pool *pool;
 	struct row *row;		/* NULL: there is no such group */
 };
@@ -96,9 +106,8 @@ join(struct ga_strlist list)
 }
 
 static void
-note_rate(double *per_second, char text[THR_WRITTEN_TEXT], const struct ga_rate *rate)
+note_rate(char text[THR_WRITTEN_TEXT], const struct ga_rate *rate)
 {
-	*per_second = rate->per_second;
 	snprintf(text, THR_WRITTEN_TEXT, "%.*s", (int)rate->text.n, rate->text.p);
 }
 
@@ -108,9 +117,8 @@ thr_note_written(struct ga_group *g, const struct ga_settings *settings)
 	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
 	const struct ga_object *rule = strncmp(g->key, "ip", 2) == 0 ? rule_of(settings) : NULL;
 
-	g->as_written.max = (unsigned)c->max_concurrent_connections;
-	note_rate(&g->as_written.deliveries, g->as_written.deliveries_text, &c->max_delivery_rate);
-	note_rate(&g->as_written.dials, g->as_written.dials_text, &c->max_connection_rate);
+	note_rate(g->as_written.deliveries, &c->max_delivery_rate);
+	note_rate(g->as_written.dials, &c->max_connection_rate);
 	free(g->domains);
 	g->domains = rule != NULL ? join(ga_object_patterns(rule)) : NULL;
 }
@@ -129,12 +137,19 @@ domains_of(const struct ga_group *g)
 }
 
 static void
-rate_in_force(char to[THR_RATE_TEXT], const struct thr_rate *r, double per_second, const char *text)
+rate_in_force(char to[THR_RATE_TEXT], const struct ga_group *g)
 {
-	if (thr_rate_is(r, per_second))
-		snprintf(to, THR_RATE_TEXT, "%s", text);
+	if (thr_rate_is(&g->deliveries, g->written.rate))
+		snprintf(to, THR_RATE_TEXT, "%s", g->as_written.deliveries);
 	else
-		thr_rate_text(r, to);
+		thr_rate_text(&g->deliveries, to);
+}
+
+/* Wall clock; 0: none. */
+static uint64_t
+wall_ms(uint64_t mono_us)
+{
+	return mono_us == 0 ? 0 : ga_wall_ms() + mono_us / 1000 - ga_mono_us() / 1000;
 }
 
 static struct row *
@@ -155,9 +170,14 @@ new_row(struct ga_pool *pool, const struct ga_group *g)
 	r->ram = g->firsts;
 	r->disk = g->waiting - g->bounces - g->firsts;
 	r->recent = thr_recent_rate(&g->recent, ga_mono_us());
-	r->written = g->as_written;
-	rate_in_force(r->deliveries, &g->deliveries, g->as_written.deliveries, g->as_written.deliveries_text);
-	rate_in_force(r->dials, &g->dials, g->as_written.dials, g->as_written.dials_text);
+	r->written = g->written;
+	r->texts = g->as_written;
+	rate_in_force(r->deliveries, g);
+	r->in_backoff = thr_in_backoff(g);
+	r->rate = r->in_backoff ? thr_rate_per_second(&g->deliveries) : 0;
+	r->reason = ga_dup(pool, ga_str_c(r->in_backoff ? thr_backoff_reason(g) : ""));
+	r->began_ms = wall_ms(thr_backoff_began(g));
+	r->ends_ms = wall_ms(thr_backoff_until(g));
 	return r;
 }
 
@@ -168,7 +188,7 @@ taken(const struct request *q, const struct ga_group *g)
 
 	snprintf(number, sizeof number, "t%" PRIu32, g->number);
 	snprintf(mta, sizeof mta, "%" PRIu32, g->mta_id);
-	return (q->key[0] == '\0' || strcmp(q->key, number) == 0 || fnmatch(q->key, g->key, 0) == 0) &&
+	return (!q->in_backoff || thr_in_backoff(g)) && (q->key[0] == '\0' || strcmp(q->key, number) == 0 || fnmatch(q->key, g->key, 0) == 0) &&
 	    (q->virtual_mta[0] == '\0' || strcmp(q->virtual_mta, mta) == 0 ||
 	    strcasecmp(q->virtual_mta, g->virtual_mta) == 0);
 }
@@ -185,6 +205,7 @@ visit(struct thr_walk *walk, struct ga_group *g)
 	*q->rows_end = r;
 	q->rows_end = &r->next;
 	q->groups++;
+	q->backoffs += r->in_backoff;
 	q->connections += r->connections;
 	q->in_flight += r->in_flight;
 	q->ram += r->ram;
@@ -241,12 +262,43 @@ domains_json(struct ga_str s)
 static void
 put_limits(struct json_object *o, const struct row *r)
 {
-	put_int(o, "max_concurrent_connections", r->written.max);
-	put_str(o, "max_delivery_rate", ga_str_c(r->written.deliveries_text));
-	put_str(o, "max_connection_rate", ga_str_c(r->written.dials_text));
+	put_int(o, "max_concurrent_connections", r->written.connections);
+	put_str(o, "max_delivery_rate", ga_str_c(r->texts.deliveries));
+	put_str(o, "max_connection_rate", ga_str_c(r->texts.dials));
 	put_int(o, "max_concurrent_connections_in_force", r->max);
 	put_str(o, "max_delivery_rate_in_force", ga_str_c(r->deliveries));
-	put_str(o, "max_connection_rate_in_force", ga_str_c(r->dials));
+	put_str(o, "max_connection_rate_in_force", ga_str_c(r->texts.dials));
+}
+
+/* An hour's number; there is none where there is no limit: 0. */
+static void
+put_hourly(struct json_object *o, const char *key, double per_second)
+{
+	put_int(o, key, (uint64_t)(per_second * 3600 + 0.5));
+}
+
+static void
+put_time(struct json_object *o, const char *key, uint64_t wall)
+{
+	char date[GA_DATE_ROOM];
+
+	put_str(o, key, ga_str_c(ga_date_rfc3339(wall, date)));
+}
+
+/* Limits of the backoff are known while it lasts. */
+static void
+put_backoff(struct json_object *o, const struct row *r)
+{
+	json_object_object_add(o, "in_backoff", json_object_new_boolean(r->in_backoff));
+	put_int(o, "normal_max_concurrent_connections", r->written.connections);
+	put_hourly(o, "normal_max_messages_per_hour", r->written.rate);
+	if (!r->in_backoff)
+		return;
+	put_str(o, "backoff_reason", r->reason);
+	put_time(o, "backoff_began_at", r->began_ms);
+	put_time(o, "backoff_ends_at", r->ends_ms);
+	put_int(o, "backoff_max_concurrent_connections", r->max);
+	put_hourly(o, "backoff_max_messages_per_hour", r->rate);
 }
 
 static struct json_object *
@@ -270,6 +322,7 @@ row_json(const struct row *r)
 	put_int(o, "queued_bounce", r->bounce);
 	put_int(o, "queued_disk", r->disk);
 	put_int(o, "in_flight", r->in_flight);
+	put_backoff(o, r);
 	return o;
 }
 
@@ -329,6 +382,7 @@ request_end(struct ga_worker *w, struct thr_walk *walk)
 
 	(void)w;
 	put_int(o, "groups", q->groups);
+	put_int(o, "in_backoff", q->backoffs);
 	put_int(o, "connections", q->connections);
 	put_int(o, "queued_ram", q->ram);
 	put_int(o, "queued_bounce", q->bounce);
@@ -360,6 +414,7 @@ static void
 ask_throttles(struct ga_control_call *call, struct json_object *args, void *arg)
 {
 	struct request *q = ga_xcalloc(1, sizeof *q);
+	struct json_object *m;
 
 	(void)arg;
 	q->call = call;
@@ -367,6 +422,7 @@ ask_throttles(struct ga_control_call *call, struct json_object *args, void *arg)
 	no_rows(q);
 	copy_text(args, "key", q->key);
 	copy_text(args, "virtual_mta", q->virtual_mta);
+	q->in_backoff = json_object_object_get_ex(args, "in_backoff", &m) && json_object_get_boolean(m);
 	q->walk.asker = ga_worker_main();
 	q->walk.visit = visit;
 	q->walk.slice = slice;
@@ -414,10 +470,41 @@ look(struct ga_worker *w, struct ga_post *post)
 		ga_loop_post(home, post);
 		return;
 	}
+	if (g != NULL && q->act != NULL)
+		q->act(g, q);
 	if (g != NULL)
 		q->row = new_row(q->pool, g);
 	post->fn = question_end;
 	ga_loop_post(ga_worker_main(), post);
+}
+
+static void
+begin_backoff(struct ga_group *g, const struct question *q)
+{
+	thr_backoff_begin(g, "begun by command", q->for_ms);
+}
+
+static void
+end_backoff(struct ga_group *g, const struct question *q)
+{
+	(void)q;
+	thr_backoff_end(g);
+}
+
+/* False: there is no such deed. */
+static bool
+read_act(struct json_object *args, struct question *q)
+{
+	struct json_object *m;
+	const char *act = json_object_object_get_ex(args, "do", &m) ? json_object_get_string(m) : "";
+
+	if (json_object_object_get_ex(args, "for_ms", &m) && json_object_get_int64(m) > 0)
+		q->for_ms = (uint64_t)json_object_get_int64(m);
+	if (strcmp(act, "begin_backoff") == 0)
+		q->act = begin_backoff;
+	else if (strcmp(act, "end_backoff") == 0)
+		q->act = end_backoff;
+	return q->act != NULL || *act == '\0';
 }
 
 static void
@@ -426,6 +513,11 @@ ask_throttle(struct ga_control_call *call, struct json_object *args, void *arg)
 	struct question *q = ga_xcalloc(1, sizeof *q);
 
 	(void)arg;
+	if (!read_act(args, q)) {
+		ga_control_error(call, "bad_argument", "do is neither begin_backoff nor end_backoff");
+		free(q);
+		return;
+	}
 	q->call = call;
 	q->pool = ga_pool_new(0);
 	copy_text(args, "key", q->key);

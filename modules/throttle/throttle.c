@@ -492,13 +492,16 @@ static void
 add_status(struct ga_inst *inst, struct json_object *status)
 {
 	struct json_object *o = json_object_new_object();
-	int64_t waiting = 0;
+	int64_t waiting = 0, backoffs = 0;
 
 	(void)inst;
-	for (unsigned i = 0; i < ga_worker_count(); i++)
+	for (unsigned i = 0; i < ga_worker_count(); i++) {
 		waiting += thr_loop(ga_worker_get(i))->waiting;
+		backoffs += thr_loop(ga_worker_get(i))->backoffs;
+	}
 	json_object_object_add(o, "connections", json_object_new_int((int)thr_slots_used()));
 	json_object_object_add(o, "groups", json_object_new_int((int)thr_groups_count()));
+	json_object_object_add(o, "in_backoff", json_object_new_int64(backoffs));
 	json_object_object_add(o, "waiting", json_object_new_int64(waiting));
 	json_object_object_add(status, "throttle", o);
 }

@@ -82,12 +82,10 @@ struct thr_recent {
 	uint32_t span, now, before;
 };
 
-/* Limits as they are written. */
+/* Rates in the words of the settings. */
 #define THR_WRITTEN_TEXT 16
 struct thr_written {
-	unsigned max;
-	double deliveries, dials;	/* a second */
-	char deliveries_text[THR_WRITTEN_TEXT], dials_text[THR_WRITTEN_TEXT];
+	char deliveries[THR_WRITTEN_TEXT], dials[THR_WRITTEN_TEXT];
 };
 /* max_concurrent_connections, max_delivery_rate; 0: no limit. */
 struct thr_limits {
@@ -149,6 +147,7 @@ struct thr_loop {
 	struct thr_lane *lanes;		/* of all its groups; hash by key */
 	uint64_t snapshot;		/* number of the newest */
 	_Atomic unsigned waiting;	/* tickets in the groups here; written on this loop */
+	_Atomic unsigned backoffs;	/* groups here that are in one */
 	LIST_HEAD(, thr_walk) walks;	/* whose place is here */
 	struct ga_group *waiters, **waiters_end;
 	_Atomic bool wants_slot;	/* some group here waits for a slot of the system */
@@ -208,6 +207,7 @@ double thr_recent_rate(const struct thr_recent *, uint64_t now_us);	/* a second 
 #define THR_RATE_TEXT 24
 const char *thr_rate_text(const struct thr_rate *, char to[THR_RATE_TEXT]);	/* "2.5/min" */
 bool thr_rate_is(const struct thr_rate *, double per_second);
+double thr_rate_per_second(const struct thr_rate *);	/* 0: no limit */
 /* slot.c: system_max_smtp_connections. */
 void thr_slots_limit(unsigned max);
 void thr_slots_start(struct thr_loop *);

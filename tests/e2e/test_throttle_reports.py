@@ -1,5 +1,6 @@
 """`greenarrow throttles`, `throttle` and `status` show what throttle groups may and do."""
 
+import datetime
 import json
 import time
 
@@ -49,10 +50,10 @@ def test_throttles_shows_what_a_group_may_and_does(greenarrow, sinks):
     assert 0 < group["deliveries_per_second"] < 1
     answer = throttles(server)
     assert {key: answer[key] for key in answer if key != "throttles"} == {
-        "groups": 1, "connections": 1, "queued_ram": 2, "queued_bounce": 0, "queued_disk": 0, "in_flight": 1}
+        "groups": 1, "in_backoff": 0, "connections": 1, "queued_ram": 2, "queued_bounce": 0, "queued_disk": 0, "in_flight": 1}
     lines = run(server, "throttles").splitlines()
     assert "t1  2,receiver.example  ip-1" in lines[3] and "1200/min" in lines[3] and lines[3].endswith("receiver.example")
-    assert "throttle groups: 1" in lines and "- queued: ram 2, bounce 0, disk 0" in lines
+    assert "throttle groups: 1" in lines and "- in backoff: 0" in lines and "- queued: ram 2, bounce 0, disk 0" in lines
 
 
 def test_a_rule_is_shown_with_its_patterns(greenarrow, sinks):
@@ -89,14 +90,33 @@ def test_a_group_that_is_not_there(greenarrow, sinks, name):
     assert done.returncode == 1 and f"there is no throttle group {name}" in done.stderr and not done.stdout
 
 
+def test_a_backoff_by_command(greenarrow, sinks):
+    server, _ = busy(greenarrow, sinks)
+    before = time.time()
+    group = json.loads(run(server, "throttle", "t1", "begin_backoff", "--for=1h", "--json"))
+    assert group["in_backoff"] and group["backoff_reason"] == "begun by command"
+    began, ends = (datetime.datetime.fromisoformat(group[key]).timestamp() for key in ("backoff_began_at", "backoff_ends_at"))
+    assert before - 2 <= began <= time.time() + 1 and 3599 <= ends - began <= 3601
+    assert group["max_delivery_rate"] == "1200/min" and group["max_delivery_rate_in_force"] == "5/s"
+    assert group["normal_max_messages_per_hour"] == 72000 and group["backoff_max_messages_per_hour"] == 18000
+    assert group["normal_max_concurrent_connections"] == group["backoff_max_concurrent_connections"] == 1
+    assert throttles(server, "--in-backoff")["in_backoff"] == 1
+    assert "1 in backoff" in run(server, "status")
+    assert "5/s (1200/min)" in run(server, "throttles", "--in-backoff")
+    assert "in_backoff                          false" in run(server, "throttle", "2,receiver.example", "end_backoff")
+    assert throttles(server, "--in-backoff")["throttles"] == []
+
+
 def test_status_counts_groups_and_what_waits_in_them(greenarrow, sinks):
     server, _ = busy(greenarrow, sinks)
-    assert server.status()["throttle"] == {"connections": 1, "groups": 1, "waiting": 2}
-    assert "throttle groups 1, in which 2 envelopes wait" in run(server, "status")
+    assert server.status()["throttle"] == {"connections": 1, "groups": 1, "in_backoff": 0, "waiting": 2}
+    assert "throttle groups 1, in which 2 envelopes wait; 0 in backoff" in run(server, "status")
 
 
 @pytest.mark.parametrize("arguments", [("throttles", "all"), ("throttles", "--filter-colour=red"), ("throttle",), ("throttle", "t1"),
-                                       ("throttle", "t1", "paint"), ("throttle", "t1", "show", "it")])
+                                       ("throttle", "t1", "paint"), ("throttle", "t1", "show", "it"),
+                                       ("throttle", "t1", "show", "--for=1h"), ("throttle", "t1", "begin_backoff", "--for=0s"),
+                                       ("throttle", "t1", "begin_backoff", "--for=soon")])
 def test_usage(greenarrow, sinks, arguments):
     server = greenarrow(route=sinks())
     done = server.run("greenarrow", *arguments)

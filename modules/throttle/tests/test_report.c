@@ -692,6 +692,80 @@ test_throttle_finds_a_group_by_key_and_by_number(void **state)
 	down();
 }
 
+static void
+test_a_backoff_is_begun_shown_and_ended_by_command(void **state)
+{
+	struct ga_route *r[2];
+	struct json_object *group;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 8\n  max_delivery_rate 100/s\n}\n", 2);
+	r[0] = new_route("2,a.example", "a.example");
+	r[1] = new_route("2,b.example", "b.example");
+	put(r[0], 1, 0);
+	put(r[1], 1, 0);
+	ask("throttle", "{\"key\":\"2,b.example\",\"do\":\"begin_backoff\",\"for_ms\":60000}");
+	group = member(last, "throttle");
+	assert_text(group, "in_backoff", "true");
+	assert_text(group, "backoff_reason", "\"begun by command\"");
+	assert_int_equal(strlen(json_object_get_string(member(group, "backoff_ends_at"))),
+	    strlen(json_object_get_string(member(group, "backoff_began_at"))));
+	assert_text(group, "normal_max_concurrent_connections", "8");
+	assert_text(group, "normal_max_messages_per_hour", "360000");
+	assert_text(group, "backoff_max_concurrent_connections", "2");
+	assert_text(group, "backoff_max_messages_per_hour", "90000");
+	assert_text(group, "max_delivery_rate", "\"100/s\"");
+	assert_text(group, "max_delivery_rate_in_force", "\"25/s\"");
+	assert_text(group, "max_concurrent_connections_in_force", "2");
+	ask("throttles", "{\"in_backoff\":true}");
+	assert_int_equal(nrows(), 1);
+	assert_text(row(0), "key", "\"2,b.example\"");
+	assert_text(last, "in_backoff", "1");
+	ask("throttles", "{}");
+	assert_int_equal(nrows(), 2);
+	assert_text(last, "in_backoff", "1");
+	bed_advance(61000);
+	bed_turns(10);
+	ask("throttles", "{\"in_backoff\":true}");
+	assert_int_equal(nrows(), 0);
+	ask("throttle", "{\"key\":\"t1\",\"do\":\"begin_backoff\"}");
+	assert_text(member(last, "throttle"), "in_backoff", "true");
+	ask("throttle", "{\"key\":\"t1\",\"do\":\"end_backoff\"}");
+	assert_text(member(last, "throttle"), "in_backoff", "false");
+	assert_null(member(member(last, "throttle"), "backoff_reason"));
+	assert_text(member(last, "throttle"), "max_concurrent_connections_in_force", "8");
+	ask("throttle", "{\"key\":\"t1\",\"do\":\"sing\"}");
+	assert_null(last);
+	ga_route_unref(r[0]);
+	ga_route_unref(r[1]);
+	down();
+}
+
+static void
+test_explain_names_a_backoff_and_its_end(void **state)
+{
+	struct json_object *facts, *fact;
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 4\n}\n", 1);
+	r = new_route("2,x.example", "x.example");
+	put(r, 1, 0);
+	assert_no_fact(r, "backoff");
+	thr_backoff_begin(r->group, "they are tired", 300000);
+	put(r, 2, 0);
+	facts = explain(r);
+	fact = fact_of(facts, "backoff");
+	assert_non_null(strstr(json_object_get_string(member(fact, "text")), "they are tired"));
+	assert_true(json_object_get_boolean(member(fact, "holds")));	/* one connection, and it is busy */
+	assert_non_null(member(fact, "until"));
+	json_object_put(facts);
+	assert_fact(r, "max_concurrent_connections", true,
+	    "The group 2,x.example is full: 1 of 1 connections are in use (as written: 4).", false);
+	ga_route_unref(r);
+	down();
+}
+
 /* --- many groups --- */
 
 #define MOST 100000
@@ -846,6 +920,8 @@ main(void)
 		cmocka_unit_test(test_the_rate_now_is_of_the_last_seconds),
 		cmocka_unit_test(test_throttles_filters),
 		cmocka_unit_test(test_throttle_finds_a_group_by_key_and_by_number),
+		cmocka_unit_test(test_a_backoff_is_begun_shown_and_ended_by_command),
+		cmocka_unit_test(test_explain_names_a_backoff_and_its_end),
 		cmocka_unit_test(test_many_groups_come_in_parts_each_once),
 		cmocka_unit_test(test_a_hundred_thousand_groups_keep_no_loop_for_fifty_milliseconds),
 		cmocka_unit_test(test_groups_may_go_while_a_client_reads_slowly),
