@@ -198,8 +198,9 @@ begin(struct ga_group *g, const char *reason, uint64_t ms)
 		return;
 	}
 	b->used = (struct thr_limits){ g->connections, measured_rate(g, now) };
+	if (b->state == THR_NORMAL)
+		atomic_fetch_add(&thr_loop(g->home)->backoffs, 1);
 	b->state = THR_BACKOFF;
-	atomic_fetch_add(&thr_loop(g->home)->backoffs, 1);
 	b->began_us = now;
 	b->until_us = until;
 	b->told_until = ms > 0;

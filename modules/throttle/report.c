@@ -188,7 +188,8 @@ taken(const struct request *q, const struct ga_group *g)
 
 	snprintf(number, sizeof number, "t%" PRIu32, g->number);
 	snprintf(mta, sizeof mta, "%" PRIu32, g->mta_id);
-	return (!q->in_backoff || thr_in_backoff(g)) && (q->key[0] == '\0' || strcmp(q->key, number) == 0 || fnmatch(q->key, g->key, 0) == 0) &&
+	return (!q->in_backoff || thr_in_backoff(g)) &&
+	    (q->key[0] == '\0' || strcmp(q->key, number) == 0 || fnmatch(q->key, g->key, 0) == 0) &&
 	    (q->virtual_mta[0] == '\0' || strcmp(q->virtual_mta, mta) == 0 ||
 	    strcasecmp(q->virtual_mta, g->virtual_mta) == 0);
 }
