@@ -83,16 +83,12 @@ mix(uint64_t key)
 
 /* One of the rule's VirtualMTAs, by weight.  salt: of the rule, lest a rule within a
  * rule draws what the outer one drew. */
-static struct ga_str
-draw(const struct route_conf *c, uint64_t salt, const struct ga_route_request *req)
+static struct ga_strlist
+draw(const struct route_conf *c, uint64_t total, uint64_t salt, const struct ga_route_request *req)
 {
-	uint64_t total = 0, at;
+	uint64_t at;
 	uint32_t random;
 
-	for (size_t i = 0; i < c->deliver_through.n; i++)
-		total += weight_of(c->deliver_through.v[i]);
-	if (total == 0)
-		return (struct ga_str){ NULL, 0 };
 	random = c->randomization == 0 ? ga_random32() :
 	    mix((c->randomization == 1 ? req->message_key : req->address_key) ^ salt);
 	at = (uint64_t)random * total >> 32;
@@ -100,10 +96,41 @@ draw(const struct route_conf *c, uint64_t salt, const struct ga_route_request *r
 		uint64_t weight = weight_of(c->deliver_through.v[i]);
 
 		if (at < weight)
-			return c->deliver_through.v[i].v[0];
+			return c->deliver_through.v[i];
 		at -= weight;
 	}
-	return c->deliver_through.v[0].v[0];
+	return c->deliver_through.v[0];
+}
+
+static void
+say_drawn(struct json_object *facts, const struct ga_object *rule, const struct route_conf *c,
+    struct ga_strlist chosen, uint64_t total)
+{
+	static const char *const kept[] = { "drawn anew at each attempt", "kept for a message",
+		"kept for an address" };
+	const struct ga_fact fact = { .what = "routing_rule", .where = ga_object_where(rule) };
+
+	if (facts != NULL)
+		ga_explain_say(facts, &fact, "The routing rule \"%.*s\" chose \"%.*s\": weight %u of %llu, %s.",
+		    (int)ga_object_name(rule).n, ga_object_name(rule).p, (int)chosen.v[0].n, chosen.v[0].p,
+		    (unsigned)weight_of(chosen), (unsigned long long)total, kept[c->randomization]);
+}
+
+/* The VirtualMTA behind a rule; "" : it has none. */
+static struct ga_str
+drawn(const struct ga_object *rule, const struct route_conf *c, const struct ga_route_request *req,
+    struct json_object *facts)
+{
+	uint64_t total = 0;
+	struct ga_strlist chosen;
+
+	for (size_t i = 0; i < c->deliver_through.n; i++)
+		total += weight_of(c->deliver_through.v[i]);
+	if (total == 0)
+		return (struct ga_str){ NULL, 0 };
+	chosen = draw(c, total, (uint64_t)ga_str_hash(ga_object_name(rule), true) << 32, req);
+	say_drawn(facts, rule, c, chosen, total);
+	return chosen.v[0];
 }
 
 static void
@@ -130,8 +157,25 @@ first_ip(struct ga_snapshot *snap)
 	return o;
 }
 
+static void
+say_default(struct json_object *facts, struct ga_snapshot *snap, struct ga_str name,
+    const struct ga_object *o)
+{
+	struct ga_fact fact = { .what = "virtual_mta",
+		.where = ga_settings_where(ga_snapshot_general(snap), "route", "default_virtual_mta") };
+
+	if (o == NULL)
+		ga_explain_say(facts, &fact, "No VirtualMTA is configured: the system chooses the source address.");
+	else if (name.n > 0)
+		ga_explain_say(facts, &fact, "There is no VirtualMTA \"%.*s\": the default, \"%.*s\", is used.",
+		    (int)name.n, name.p, (int)ga_object_name(o).n, ga_object_name(o).p);
+	else
+		ga_explain_say(facts, &fact, "The mail names no VirtualMTA: the default, \"%.*s\", is used.",
+		    (int)ga_object_name(o).n, ga_object_name(o).p);
+}
+
 static const struct ga_object *
-find_or_default(struct ga_snapshot *snap, struct ga_str name, int *kind)
+find_or_default(struct ga_snapshot *snap, struct ga_str name, int *kind, struct json_object *facts)
 {
 	const struct ga_object *o = find(snap, name, kind);
 
@@ -139,40 +183,78 @@ find_or_default(struct ga_snapshot *snap, struct ga_str name, int *kind)
 		o = find_by_id(snap, name, kind);
 	if (o != NULL)
 		return o;
-	if (name.n > 0)
+	if (name.n > 0 && facts == NULL)
 		say_unknown(name);
 	o = find(snap, default_name(snap), kind);
 	if (o == NULL) {
 		o = first_ip(snap);
 		*kind = KIND_IP;
 	}
+	if (facts != NULL)
+		say_default(facts, snap, name, o);
 	return o;
 }
 
+static void
+say_chosen(struct json_object *facts, const struct ga_object *o, uint32_t id)
+{
+	const struct ga_fact fact = { .what = "virtual_mta", .where = ga_object_where(o) };
+
+	ga_explain_say(facts, &fact, "It goes through the %s \"%.*s\", number %u.",
+	    strcmp(ga_object_context(o), "relay_server") == 0 ? "relay server" : "IP address",
+	    (int)ga_object_name(o).n, ga_object_name(o).p, (unsigned)id);
+}
+
+static void
+say_redirect(struct json_object *facts, struct ga_snapshot *snap, const struct ga_object *o, struct ga_str to)
+{
+	const struct ga_fact fact = { .what = "redirect",
+		.where = ga_settings_where(ga_snapshot_object(snap, o), "route", "redirect") };
+
+	ga_explain_say(facts, &fact, "\"%.*s\" is redirected to \"%.*s\".", (int)ga_object_name(o).n,
+	    ga_object_name(o).p, (int)to.n, to.p);
+}
+
+static void
+say_paused(struct json_object *facts, struct ga_snapshot *snap, const struct ga_object *o)
+{
+	const struct ga_fact fact = { .what = "delivery_paused", .holds = true,
+		.where = ga_settings_where(ga_snapshot_object(snap, o), "route", "delivery_paused") };
+
+	ga_explain_say(facts, &fact, "Delivery through \"%.*s\" is paused: no attempts are made, and the lifetime goes on.",
+	    (int)ga_object_name(o).n, ga_object_name(o).p);
+}
+
 struct rt_mta
-rt_mta_choose(struct ga_snapshot *snap, struct ga_str name, const struct ga_route_request *req)
+rt_mta_choose(struct ga_snapshot *snap, struct ga_str name, const struct ga_route_request *req,
+    struct json_object *facts)
 {
 	struct rt_mta mta = { NULL, { "", 0 }, 0, false, false };
 	const struct route_conf *c;
 	int kind;
 
 	for (int hops = 0; hops < HOPS_MAX; hops++) {
-		mta.object = find_or_default(snap, name, &kind);
+		mta.object = find_or_default(snap, name, &kind, facts);
 		if (mta.object == NULL)
 			return mta;
 		c = conf_of(snap, mta.object);
 		if (kind != KIND_RULE && c->delivery_paused)
 			break;		/* pause beats redirect */
-		name = kind != KIND_RULE ? c->redirect : draw(c,
-		    (uint64_t)ga_str_hash(ga_object_name(mta.object), true) << 32, req);
+		name = kind == KIND_RULE ? drawn(mta.object, c, req, facts) : c->redirect;
 		if (name.n == 0)
 			break;
+		if (kind != KIND_RULE && facts != NULL)
+			say_redirect(facts, snap, mta.object, name);
 	}
 	c = conf_of(snap, mta.object);
 	mta.name = ga_object_name(mta.object);
 	mta.id = rt_number_mta(snap, mta.object);
 	mta.relay = kind == KIND_RELAY;
 	mta.paused = c->delivery_paused;
+	if (facts != NULL)
+		say_chosen(facts, mta.object, mta.id);
+	if (facts != NULL && mta.paused)
+		say_paused(facts, snap, mta.object);
 	return mta;
 }
 

@@ -295,7 +295,7 @@ static bool
 ask(struct rt_loop *l, struct ga_str name, struct ga_route_request *req)
 {
 	struct ga_snapshot *snap = snapshot_now(l);
-	struct rt_mta mta = rt_mta_choose(snap, name, req);
+	struct rt_mta mta = rt_mta_choose(snap, name, req, NULL);
 	struct rt_entry *e = entry_of(l, mta.name, req->domain);
 
 	if (e == NULL) {
@@ -337,7 +337,7 @@ route(struct ga_worker *w, struct ga_route_request *req)
 	return true;
 }
 
-static const struct ga_router service = { sizeof service, GA_ROUTER_VERSION, route, NULL };
+static const struct ga_router service = { sizeof service, GA_ROUTER_VERSION, route, rt_explain };
 
 /* --- the module --- */
 
@@ -407,6 +407,7 @@ stop(struct ga_inst *inst, struct ga_worker *w)
 			free(l->asking->entry);
 		found_free(l->asking);
 	}
+	rt_explain_stop(l);
 	HASH_ITER(hh, l->entries, e, tmp)
 		drop_entry(l, e);
 	ga_snapshot_unref(l->snapshot);
@@ -418,6 +419,7 @@ fini(struct ga_inst *inst)
 {
 	(void)inst;
 	rt_own_free();
+	rt_explain_end();
 }
 
 GA_MODULE(route, "1.0.0", "", GA_NO_HOOKS, ROUTE_DIRECTIVES,

@@ -5,6 +5,8 @@
 #define ROUTE_H
 
 #define GA_LEVEL GA_ABI_STRICT
+#include <sys/queue.h>
+
 #include <uthash.h>
 
 #include <greenarrow/service/delivery.h>
@@ -90,9 +92,9 @@ const struct ga_object *rt_number_limiting(const struct ga_settings *, const cha
 const char *rt_number_kind(const struct ga_object *rule);
 bool rt_number_check(struct ga_snapshot *, struct ga_diag *);
 
-/* mta.c: VirtualMTA by name, through routing rules and redirects. */
+/* mta.c: VirtualMTA by name, through routing rules and redirects.  facts: how, or NULL. */
 struct rt_mta rt_mta_choose(struct ga_snapshot *, struct ga_str name,
-    const struct ga_route_request *);
+    const struct ga_route_request *, struct json_object *facts);
 bool rt_mta_check(struct ga_snapshot *, struct ga_diag *);
 /* smtp_source of a VirtualMTA, per family; len 0: none. */
 void rt_mta_sources(struct ga_snapshot *, const struct rt_mta *, struct ga_pool *,
@@ -125,6 +127,11 @@ struct rt_lookup *rt_lookup_start(struct rt_loop *, struct ga_snapshot *, const 
     struct ga_str domain, rt_lookup_fn *done, void *arg);
 /* The loop has ended: no answer comes any more. */
 void rt_lookup_free(struct rt_lookup *);
+
+/* explain.c */
+void rt_explain(struct ga_route_question *);
+void rt_explain_stop(struct rt_loop *);
+void rt_explain_end(void);
 
 /* own.c: is this address ours? */
 void rt_own_init(void);
