@@ -72,6 +72,19 @@ static const char *check_host(const struct gac_kind_env *env, struct ga_str *s)
 	    "is neither the name of a host nor an IP address";
 }
 
+static const char *check_host_or_cidr(const struct gac_kind_env *env, struct ga_str *s)
+{
+	struct ga_str host = *s;
+
+	if (check_cidr(env, s) == NULL)
+		return NULL;
+	if (s->n > 2 && s->p[0] == '*' && s->p[1] == '.')
+		host = (struct ga_str){ s->p + 2, s->n - 2 };
+	if (memchr(s->p, '/', s->n) != NULL || check_host(env, &host) != NULL)
+		return "is neither a host, nor *.DOMAIN, nor an IP address or network";
+	return NULL;
+}
+
 /* "a:1" -> a and 1; "[::1]:1"; a bare IPv6 address has no port. */
 static bool split_port(struct ga_str s, struct ga_str *host, struct ga_str *port)
 {
@@ -290,6 +303,7 @@ static const struct gac_kind kinds[] = {
 	{ "cidr", check_cidr, "an IP address or network" },
 	{ "ipport", check_ipport, "IP or IP:PORT" },
 	{ "host", check_host, "a host name or IP address" },
+	{ "host_or_cidr", check_host_or_cidr, "a host, *.DOMAIN, an IP address or network" },
 	{ "hostport", check_hostport, "HOST or HOST:PORT" },
 	{ "host_port", check_host_port, "HOST:PORT" },
 	{ "listen", check_listen, "IP:PORT" },

@@ -136,10 +136,12 @@ say_group(struct json_object *facts, const struct ga_route *r)
 static void
 say_refused(struct json_object *facts, const struct ga_route *r)
 {
-	const struct ga_fact fact = { .what = "dns", .holds = true };
+	const struct ga_fact fact = { .what = r->cause != NULL ? r->cause : "dns", .holds = true,
+		.where = r->cause != NULL ? ga_settings_where(r->settings, "route", r->cause) : NULL };
 
-	ga_explain_say(facts, &fact, "An attempt now %s: %u %s %s.",
-	    r->kind == GA_ROUTE_FAIL ? "would fail" : "would be deferred", r->code, r->enhanced, r->text);
+	ga_explain_say(facts, &fact, "An attempt now would be %s: %u %s %s",
+	    r->kind == GA_ROUTE_FAIL ? "a failure" : r->kind == GA_ROUTE_DEFER ? "deferred" : "the end of it, unsent",
+	    r->code, r->enhanced, r->text);
 }
 
 static void
@@ -155,10 +157,10 @@ say_route(struct json_object *facts, const struct ga_route *r)
 		break;
 	case GA_ROUTE_DEFER:
 	case GA_ROUTE_FAIL:
+	case GA_ROUTE_DISCARD:
 		say_refused(facts, r);
 		break;
 	case GA_ROUTE_PAUSED:
-	case GA_ROUTE_DISCARD:
 		break;		/* said when it was decided */
 	}
 }

@@ -38,7 +38,8 @@ struct rt_lookup {
 	bool temporary;			/* some answer was a failure that may pass */
 	bool from_dns;			/* hosts are MX hosts, or the domain itself */
 	bool implicit;
-	bool dropped_loop, dropped_bad;
+	bool dropped_loop, dropped_bad, dropped_listed;
+	struct ga_strlist blacklist;	/* mx_blacklist where it goes */
 	bool allow_loopback;
 	bool v4, v6;			/* families to ask for */
 	rt_lookup_fn *done;
@@ -144,6 +145,11 @@ unreachable(struct rt_lookup *l)
 	if (l->temporary)
 		return rt_draft_refuse(d, GA_ROUTE_DEFER, 451, "4.4.3",
 		    "DNS failed for an address of the mail hosts of %.*s", n, p);
+	if (l->dropped_listed) {
+		d->route->cause = "mx_blacklist";
+		return rt_draft_refuse(d, GA_ROUTE_FAIL, 550, "5.7.1",
+		    "no mail host of %.*s is left: mx_blacklist has them", n, p);
+	}
 	if (l->dropped_loop)
 		return rt_draft_refuse(d, GA_ROUTE_FAIL, 554, "5.4.6",
 		    "mail for %.*s would loop back to this host", n, p);
@@ -200,10 +206,15 @@ take_addresses(struct rt_lookup *l, const struct host_question *q, const struct 
 			l->dropped_bad = true;
 			continue;
 		}
+		if (l->from_dns && rt_blacklisted_address(l->blacklist, &address)) {
+			l->dropped_listed = true;
+			h->why_none = "on mx_blacklist";
+			continue;
+		}
 		ga_sockaddr_set_port(&address, l->ports[q->host]);
 		rt_draft_address(&l->draft, h, &address);
 	}
-	if (h->naddresses == 0)
+	if (h->naddresses == 0 && h->why_none == NULL)
 		h->why_none = "no address";
 }
 
@@ -235,6 +246,11 @@ ask_addresses(struct rt_lookup *l)
 	for (unsigned i = 0; i < l->draft.nhosts && i < HOSTS_MAX; i++) {
 		if (l->draft.hosts[i].naddresses > 0)
 			continue;
+		if (l->from_dns && rt_blacklisted_host(l->blacklist, l->draft.hosts[i].name)) {
+			l->draft.hosts[i].why_none = "on mx_blacklist";
+			l->dropped_listed = true;
+			continue;
+		}
 		if (l->v4)
 			plan_question(l, i, GA_DNS_A);
 		if (l->v6)
@@ -426,12 +442,31 @@ choose_families(struct rt_lookup *l)
 	l->v6 = r->v6.address.len > 0 || (!any && rt_have_ipv6());
 }
 
+/* delivery_override: what an attempt comes to without SMTP; NULL: it is tried. */
+static struct ga_route *
+overridden(struct rt_lookup *l, const struct route_conf *c)
+{
+	static const struct { enum ga_route_kind kind; unsigned code; const char *enhanced, *text; } said[] = {
+		[1] = { GA_ROUTE_DISCARD, 250, "2.0.0", "Discarded unsent (delivery_override)." },
+		[2] = { GA_ROUTE_DEFER, 451, "4.3.2", "Deferred without an attempt (delivery_override)." },
+		[3] = { GA_ROUTE_FAIL, 550, "5.7.1", "Not delivered (delivery_override)." },
+	};
+
+	if (c->delivery_override == 0)
+		return NULL;
+	l->draft.route->cause = "delivery_override";
+	return rt_draft_refuse(&l->draft, said[c->delivery_override].kind, said[c->delivery_override].code,
+	    said[c->delivery_override].enhanced, "%s", c->delivery_override_text.n > 0 ?
+	    c->delivery_override_text.p : said[c->delivery_override].text);
+}
+
 struct rt_lookup *
 rt_lookup_start(struct rt_loop *loop, struct ga_snapshot *snap, const struct rt_mta *mta,
     struct ga_str domain, rt_lookup_fn *done, void *arg)
 {
-	const struct route_conf *general = ga_settings_conf(ga_snapshot_general(snap), "route");
+	const struct route_conf *general = ga_settings_conf(ga_snapshot_general(snap), "route"), *c;
 	struct rt_lookup *l = ga_xcalloc(1, sizeof *l);
+	struct ga_route *route;
 
 	l->loop = loop;
 	l->done = done;
@@ -440,8 +475,12 @@ rt_lookup_start(struct rt_loop *loop, struct ga_snapshot *snap, const struct rt_
 	rt_draft_begin(&l->draft, snap, mta, domain);
 	l->domain = l->draft.route->domain;
 	choose_families(l);
+	c = ga_settings_conf(l->draft.route->settings, "route");
+	l->blacklist = c->mx_blacklist;
 	if (mta->paused) {
 		end(l, rt_draft_refuse(&l->draft, GA_ROUTE_PAUSED, 451, "4.3.2", "Delivery paused."));
+	} else if ((route = overridden(l, c)) != NULL) {
+		end(l, route);
 	} else if (written(l, snap, mta)) {
 		ask_addresses(l);
 	} else if (literal(l)) {

@@ -35,6 +35,12 @@
 	    "Next hops in place of MX records: HOST or HOST:PORT, tried in this order")		\
 	X(int, id, "", "min=1 unique_in_block", "domain,rule",				\
 	    "Number of this rule in the keys of throttle groups; default: assigned, and kept")	\
+	X(choice, delivery_override, "no", "oneof=no|discard|defer|bounce route", "domain,ip_address,relay_server", \
+	    "Decides without SMTP: unsent as if delivered, tried again later, or returned to the sender") \
+	X(string, delivery_override_text, "", "min=1 max=400", "domain,ip_address,relay_server",	\
+	    "What a reply of delivery_override says")						\
+	X(list, mx_blacklist, "", "is=host_or_cidr repeat", "general,ip_address,domain",		\
+	    "MX hosts (HOST, *.DOMAIN) and addresses (IP, CIDR) that are never connected to")	\
 	X(flag, allow_loopback_mx, "no", "", "general",					\
 	    "Deliver to MX hosts whose address is a loopback address")
 
@@ -132,6 +138,10 @@ void rt_lookup_free(struct rt_lookup *);
 void rt_explain(struct ga_route_question *);
 void rt_explain_stop(struct rt_loop *);
 void rt_explain_end(void);
+
+/* blacklist.c: mx_blacklist */
+bool rt_blacklisted_host(struct ga_strlist, struct ga_str name);
+bool rt_blacklisted_address(struct ga_strlist, const struct ga_sockaddr *);
 
 /* own.c: is this address ours? */
 void rt_own_init(void);

@@ -19,7 +19,8 @@
  *               is=KIND[,KIND...] what a string (each list item, the n-th word of
  *                                 words and of a table's row) must be; the last
  *                                 KIND holds for all words behind it:
- *                                 any ip cidr ipport host hostport (port may be
+ *                                 any ip cidr ipport host host_or_cidr (also
+ *                                 *.DOMAIN) hostport (port may be
  *                                 left out) host_port (may not) listen (IP:PORT)
  *                                 mx_or_domain regex (POSIX extended) file (must
  *                                 be readable; made absolute) name user int real

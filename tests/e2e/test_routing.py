@@ -232,3 +232,38 @@ def test_an_mx_on_ipv6_is_reached_from_the_ipv6_source(greenarrow, sinks):
     server = greenarrow(route=six, source="::1 six.test.example")
     server.submit()
     assert six.wait_messages(1)[0].session.peer[0] == "::1"
+
+
+@pytest.mark.parametrize("action, counted", [("discard", {"discarded_total": 1}), ("defer", {"deferral_total": 1}), ("bounce", {"failure_total": 1})])
+def test_delivery_override_decides_without_smtp(greenarrow, sink, action, counted):
+    server = greenarrow(route=sink, retry="retry_schedule 1h", top=f"""
+        domain receiver.example {{
+          delivery_override {action}
+          delivery_override_text "Not from here."
+        }}
+        """)
+    server.submit()
+    server.wait_queue(**counted)
+    server.submit(recipients=["b@other.example"])
+    sink.wait_messages(1)
+    assert len(sink.sessions) == 1
+    if action != "discard":
+        server.wait_log("Not from here")
+
+
+@pytest.mark.parametrize("listed", ["mx0.receiver.example", "*.receiver.example", "{address}", "{address}/32"])
+def test_hosts_on_mx_blacklist_are_never_connected_to(greenarrow, dns, mx_hosts, listed):
+    bad, = mx_hosts()
+    server = greenarrow(dns=dns(zone("receiver.example", [(10, bad)])), general=f"mx_blacklist {listed.format(address=bad.host)}")
+    server.submit()
+    server.wait_queue(failure_total=1)
+    server.wait_log("mx_blacklist")
+    assert not bad.sessions
+
+
+def test_what_is_left_of_mx_blacklist_is_used(greenarrow, dns, mx_hosts):
+    bad, good = mx_hosts(2)
+    server = greenarrow(dns=dns(zone("receiver.example", [(10, bad), (20, good)])), general="mx_blacklist mx0.receiver.example")
+    server.submit()
+    good.wait_messages(1)
+    assert not bad.sessions

@@ -53,6 +53,7 @@ struct ga_route {
 	enum ga_route_kind kind;
 	unsigned code;				/* DEFER, FAIL: like a reply's */
 	const char *enhanced, *text;
+	const char *cause;			/* the directive that decided so; NULL: DNS did */
 	struct ga_snapshot *snapshot;		/* one reference */
 	const struct ga_settings *settings;	/* VirtualMTA x domain, MX known */
 	struct ga_str domain;			/* recipient domain */
