@@ -81,6 +81,13 @@ mix(uint64_t key)
 	return (uint32_t)(key >> 32);
 }
 
+/* A routing rule's own domain blocks come before it. */
+static const struct route_conf *
+rule_conf(struct ga_snapshot *snap, const struct ga_object *rule, struct ga_str domain)
+{
+	return ga_settings_conf(ga_snapshot_resolve(snap, ga_object_name(rule), domain, NULL, 0), "route");
+}
+
 /* One of the rule's VirtualMTAs, by weight.  salt: of the rule, lest a rule within a
  * rule draws what the outer one drew. */
 static struct ga_strlist
@@ -237,7 +244,7 @@ rt_mta_choose(struct ga_snapshot *snap, struct ga_str name, const struct ga_rout
 		mta.object = find_or_default(snap, name, &kind, facts);
 		if (mta.object == NULL)
 			return mta;
-		c = conf_of(snap, mta.object);
+		c = kind == KIND_RULE ? rule_conf(snap, mta.object, req->domain) : conf_of(snap, mta.object);
 		if (kind != KIND_RULE && c->delivery_paused)
 			break;		/* pause beats redirect */
 		name = kind == KIND_RULE ? drawn(mta.object, c, req, facts) : c->redirect;
@@ -315,6 +322,18 @@ finish(struct walk *w, const struct ga_object *o, unsigned longest)
 
 static unsigned follow(struct walk *, struct ga_str name);
 
+/* All that a routing rule, or a domain block of it, delivers through. */
+static unsigned
+follow_all(struct walk *w, const struct ga_object *o)
+{
+	const struct route_conf *c = conf_of(w->snap, o);
+	unsigned longest = 0, n;
+
+	for (size_t i = 0; i < c->deliver_through.n; i++)
+		longest = (n = follow(w, c->deliver_through.v[i].v[0])) > longest ? n : longest;
+	return longest;
+}
+
 /* The steps of the longest way from here. */
 static unsigned
 visit(struct walk *w, const struct ga_object *o, int kind)
@@ -338,11 +357,13 @@ visit(struct walk *w, const struct ga_object *o, int kind)
 	if (steps(w, o) > 0)
 		return steps(w, o);
 	w->path[w->depth++] = o;
-	if (kind == KIND_RULE)
-		for (size_t i = 0; i < c->deliver_through.n; i++)
-			longest = (n = follow(w, c->deliver_through.v[i].v[0])) > longest ? n : longest;
-	else if (c->redirect.n > 0)
+	if (kind == KIND_RULE) {
+		longest = follow_all(w, o);
+		for (const struct ga_object *d = ga_object_first(w->snap, o, "domain"); d != NULL; d = ga_object_next(d))
+			longest = (n = follow_all(w, d)) > longest ? n : longest;
+	} else if (c->redirect.n > 0) {
 		longest = follow(w, c->redirect);
+	}
 	w->depth--;
 	finish(w, o, longest + 1);
 	return longest + 1;
@@ -408,7 +429,7 @@ bad_weight(struct walk *w, const struct ga_object *o, size_t row, struct ga_str 
 }
 
 static bool
-check_weights(struct walk *w, const struct ga_object *o)
+check_weights_of(struct walk *w, const struct ga_object *o)
 {
 	const struct route_conf *c = conf_of(w->snap, o);
 	uint64_t total = 0;
@@ -426,6 +447,16 @@ check_weights(struct walk *w, const struct ga_object *o)
 		ga_diag_error(w->diag, "deliver_through", "%s: no VirtualMTA with a weight above 0",
 		    ga_object_where(o));
 	return good && total > 0;
+}
+
+static bool
+check_weights(struct walk *w, const struct ga_object *rule)
+{
+	bool good = check_weights_of(w, rule);
+
+	for (const struct ga_object *d = ga_object_first(w->snap, rule, "domain"); d != NULL; d = ga_object_next(d))
+		good = check_weights_of(w, d) && good;
+	return good;
 }
 
 bool

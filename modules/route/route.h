@@ -27,9 +27,9 @@
 	X(string, destination, "", "once required", "relay_server",				\
 	    "The relay: HOST or HOST:PORT")							\
 	X(int, port, "25", "min=1 max=65535", "relay_server", "Port of the relay")		\
-	X(table, deliver_through, "", "words=1-2", "routing_rule",				\
+	X(table, deliver_through, "", "words=1-2 route", "routing_rule,domain",				\
 	    "VirtualMTAs and their shares: NAME WEIGHT, ...")					\
-	X(choice, randomization, "attempt", "oneof=attempt|message|address", "routing_rule",	\
+	X(choice, randomization, "attempt", "oneof=attempt|message|address route", "routing_rule,domain",	\
 	    "Draw anew for each attempt, or keep the choice for a message or an address")	\
 	X(list, smtp_route, "", "route", "domain,ip_address",					\
 	    "Next hops in place of MX records: HOST or HOST:PORT, tried in this order")		\

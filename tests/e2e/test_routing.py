@@ -267,3 +267,40 @@ def test_what_is_left_of_mx_blacklist_is_used(greenarrow, dns, mx_hosts):
     server.submit()
     good.wait_messages(1)
     assert not bad.sessions
+
+
+def test_a_routing_rule_sends_some_domains_another_way(greenarrow, sinks):
+    usual, other = sinks(), sinks()
+    server = greenarrow(general="", top=f"""
+        relay_server usual {{
+          destination {usual.address}
+        }}
+        relay_server other {{
+          destination {other.address}
+        }}
+        routing_rule pool {{
+          deliver_through usual
+          domain *.big.example {{
+            deliver_through other
+          }}
+        }}
+        """)
+    for domain in ("small.example", "a.big.example", "big.example"):
+        server.submit(b"X-GreenArrow-MtaID: pool\r\n" + corpus.simple(), recipients=[f"b@{domain}"])
+    usual.wait_messages(2)
+    other.wait_messages(1)
+    assert [message.recipients for message in other.messages] == [["b@a.big.example"]]
+
+
+def test_a_routing_rule_s_domain_block_is_checked_like_the_rule(greenarrow):
+    server = greenarrow(start=False, top="""
+        routing_rule pool {
+          deliver_through ip-1
+          domain big.example {
+            deliver_through pool 5, nobody 1
+          }
+        }
+        """)
+    done = server.run("greenarrow_config", "validate")
+    assert done.returncode == 1
+    assert "leads back to itself" in done.stderr + done.stdout and "nobody" in done.stderr + done.stdout
