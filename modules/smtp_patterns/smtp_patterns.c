@@ -237,8 +237,7 @@ static void
 act(struct match *m, struct rule *rule)
 {
 	const struct pat_rule *r = &rule->r;
-	bool result = r->result != GA_PASS && m->result == GA_PASS, backoff = r->backoff && !m->backoff &&
-	    m->loop->throttle->begin_backoff != NULL;
+	bool result = r->result != GA_PASS && m->result == GA_PASS, backoff = r->backoff && !m->backoff;
 	struct ga_str paused = { "", 0 };
 	char buf[256];
 

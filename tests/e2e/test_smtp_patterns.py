@@ -1,5 +1,6 @@
 """Reactions to what hosts say: the module smtp_patterns."""
 
+import json
 import re
 
 import pytest
@@ -172,3 +173,14 @@ def test_validate_says_what_is_wrong_and_where(greenarrow, statement, column, wh
     assert done.returncode == 1
     assert f"{server.config}:{number}:{indent + column}: {statement.split()[0]}: " in done.stderr and why in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("statement", ['smtp_match_begin_backoff_mode "slow down" for=20m', 'smtp_pattern "slow down" backoff=20m'])
+def test_a_match_puts_the_group_into_backoff(greenarrow, sinks, statement):
+    server = greenarrow(route=sinks({"RCPT": "421 4.7.0 slow down, please"}), retry="retry_schedule 1h", everywhere=statement)
+    server.submit()
+    server.wait_queue(disk=1, in_flight=0)
+    group, = json.loads(server.run("greenarrow", "throttles", "--in-backoff", "--json").stdout)["throttles"]
+    assert group["key"] == "2,receiver.example" and "slow down" in group["backoff_reason"]
+    assert server.run("greenarrow", "throttle", "2,receiver.example", "end_backoff").returncode == 0
+    assert json.loads(server.run("greenarrow", "throttles", "--in-backoff", "--json").stdout)["throttles"] == []
