@@ -1,12 +1,14 @@
 """`greenarrow throttles`, `throttle` and `status` show what throttle groups may and do."""
 
 import datetime
+import itertools
 import json
+import threading
 import time
 
 import pytest
 
-from gatest.badsink import Silence
+from gatest.badsink import Default, Silence
 from test_outgoing_limits import submit_many
 
 SLOW = {"EOD": Silence()}
@@ -121,3 +123,29 @@ def test_usage(greenarrow, sinks, arguments):
     server = greenarrow(route=sinks())
     done = server.run("greenarrow", *arguments)
     assert done.returncode == 2 and not done.stdout
+
+
+def test_a_receiver_that_defers_40_percent_is_sent_less_until_it_takes_mail_again(greenarrow, sinks):
+    """Into backoff within the window, told by throttles and explain, and out of it after return_after."""
+    answers = itertools.cycle([451, 250, 250, 451, 250])
+    well = threading.Event()
+    sink = sinks({"EOD": lambda session, line: Default() if well.is_set() or next(answers) == 250 else "451 4.7.1 too much"})
+    server = greenarrow(route=sink, retry="retry_schedule 2s", ip="throttle_program gentle\nmax_delivery_rate 50/s", top="""
+        throttle_program gentle {
+          deferral_rate 30%
+          window 10s
+          minimum_sample 10
+          backoff_max_delivery_rate 10%
+          return_after 4s
+        }
+        """)
+    submit_many(server, 100)
+    group, = wait_throttles(server, lambda found: [g["in_backoff"] for g in found] == [True], timeout=10)
+    assert "deferral_rate" in group["backoff_reason"] and group["backoff_ends_at"]
+    assert (group["normal_max_messages_per_hour"], group["backoff_max_messages_per_hour"]) == (180000, 18000)
+    facts = json.loads(run(server, "explain", "--json", "receiver.example"))["facts"]
+    assert any(fact["fact"] == "backoff" for fact in facts)
+    well.set()
+    server.wait_empty(60)
+    wait_throttles(server, lambda found: not any(g["in_backoff"] for g in found))
+    server.wait_log("backoff")
