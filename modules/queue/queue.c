@@ -296,19 +296,25 @@ look_at_all(struct ga_worker *w, struct ga_post *post)
 	struct q_loop *l = GA_CONTAINER(post, struct q_loop, look);
 	uint64_t now = ga_now_ms(w);
 
-	for (unsigned n = 0; n < LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++)
+	for (unsigned n = 0; n < LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++) {
+		q_gone_count(l, l->look_at);
 		look_at(l, l->look_at, now);
+	}
 	if (!l->draining)
 		q_heap_arm(l);
 	l->looking = l->look_at < l->envelopes.n;
 	if (l->looking)
 		ga_loop_post(w, &l->look);
+	else
+		q_gone_end(l);
 }
 
 void
 q_look_again(struct q_loop *l)
 {
 	l->look_at = 1;
+	if (l->named != NULL)
+		q_gone_begin(l);	/* from the start again */
 	if (l->looking)
 		return;
 	l->looking = true;
@@ -324,6 +330,7 @@ reloaded(struct ga_inst *inst, struct ga_worker *w)
 
 	q_throttle->recall(w, NULL, NULL);
 	l->reporter = ga_service_get(GA_BOUNCE_SERVICE, GA_BOUNCE_VERSION);
+	q_gone_begin(l);
 	q_look_again(l);
 }
 
@@ -373,6 +380,8 @@ fini(struct ga_inst *inst)
 		q_notices_end(l);
 		q_attempts_end(l);
 		q_lanes_end(l);
+		free(l->named);
+		l->named = NULL;
 		q_table_end(l);
 	}
 	q_explains_end();

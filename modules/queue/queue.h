@@ -154,6 +154,8 @@ struct q_loop {
 	struct ga_post look;			/* after a reload: all envelopes, slice by slice */
 	uint32_t look_at;
 	bool looking;
+	uint64_t *named;			/* after a reload: envelopes by number of the VirtualMTA's name */
+	uint32_t named_room;
 	bool draining, recovered;
 	struct ga_hold *hold, *reading, *telling;
 	struct q_counts counts;
@@ -236,6 +238,11 @@ uint32_t q_send_key(struct ga_str send_id);
 uint64_t q_address_key(const struct q_loop *, const struct q_envelope *);
 void q_attempts_stop(struct q_loop *);
 void q_attempts_end(struct q_loop *);
+
+/* gone.c: after a reload, mail of VirtualMTAs that are no more; around a look at all */
+void q_gone_begin(struct q_loop *);
+void q_gone_count(struct q_loop *, uint32_t envelope);
+void q_gone_end(struct q_loop *);
 
 /* pause.c */
 enum q_paused { Q_GOES, Q_DEFERRED, Q_DEFERRED_BY_FROM, Q_HELD_BACK, Q_DUMPED };

@@ -51,6 +51,14 @@ find_by_id(struct ga_snapshot *snap, struct ga_str name, int *kind)
 	return NULL;
 }
 
+bool
+rt_mta_known(struct ga_snapshot *snap, struct ga_str name)
+{
+	int kind;
+
+	return find(snap, name, &kind) != NULL || find_by_id(snap, name, &kind) != NULL;
+}
+
 static struct ga_str
 default_name(struct ga_snapshot *snap)
 {

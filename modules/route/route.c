@@ -337,7 +337,7 @@ route(struct ga_worker *w, struct ga_route_request *req)
 	return true;
 }
 
-static const struct ga_router service = { sizeof service, GA_ROUTER_VERSION, route, rt_explain };
+static const struct ga_router service = { sizeof service, GA_ROUTER_VERSION, route, rt_explain, rt_mta_known };
 
 /* --- the module --- */
 

@@ -102,6 +102,8 @@ bool rt_number_check(struct ga_snapshot *, struct ga_diag *);
 struct rt_mta rt_mta_choose(struct ga_snapshot *, struct ga_str name,
     const struct ga_route_request *, struct json_object *facts);
 bool rt_mta_check(struct ga_snapshot *, struct ga_diag *);
+/* By name or number. */
+bool rt_mta_known(struct ga_snapshot *, struct ga_str name);
 /* smtp_source of a VirtualMTA, per family; len 0: none. */
 void rt_mta_sources(struct ga_snapshot *, const struct rt_mta *, struct ga_pool *,
     struct ga_route_source *v4, struct ga_route_source *v6);

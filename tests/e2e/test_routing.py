@@ -304,3 +304,21 @@ def test_a_routing_rule_s_domain_block_is_checked_like_the_rule(greenarrow):
     done = server.run("greenarrow_config", "validate")
     assert done.returncode == 1
     assert "leads back to itself" in done.stderr + done.stdout and "nobody" in done.stderr + done.stdout
+
+
+def test_mail_of_a_virtual_mta_that_a_reload_removes_goes_through_the_default(greenarrow, sink):
+    old = """
+        ip_address old {
+          mta_id 7
+          delivery_paused yes
+        }
+        """
+    server = greenarrow(route=sink, top=old, workers=2)
+    for number in range(6):
+        server.submit(b"X-GreenArrow-MtaID: old\r\n" + corpus.simple(), recipients=[f"b{number}@receiver.example", f"c{number}@receiver.example"])
+    server.wait_queue(paused=12)
+    server.change(top="")
+    assert server.run("greenarrow_config", "reload").returncode == 0
+    server.wait_log(r'there is no VirtualMTA "old" any more: 12 envelopes go through the default')
+    server.wait_empty()
+    assert sum(len(message.recipients) for message in sink.messages) == 12

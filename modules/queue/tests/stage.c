@@ -127,7 +127,15 @@ stage_routes(void)
 	bed_turns(SETTLE);
 }
 
-static const struct ga_router router = { .size = sizeof router, .version = GA_ROUTER_VERSION, .route = route };
+static bool
+known(struct ga_snapshot *snapshot, struct ga_str name)
+{
+	(void)snapshot;
+	(void)name;
+	return true;
+}
+
+static const struct ga_router router = { .size = sizeof router, .version = GA_ROUTER_VERSION, .route = route, .known = known };
 
 /* --- the throttle --- */
 

@@ -120,6 +120,8 @@ struct ga_router {
 	 * addresses and what was left out, TLS policy, the rule of the throttle group, each with
 	 * its file:line.  Any loop. */
 	void (*explain)(struct ga_route_question *);
+	/* Whether there is a VirtualMTA of that name or number.  Any thread. */
+	bool (*known)(struct ga_snapshot *, struct ga_str name);
 };
 
 GA_END
