@@ -369,7 +369,7 @@ test_a_module_is_asked_only_where_it_wants_the_settings(void **state)
 {
 	(void)state;
 	ask_in("a.example");
-	assert_string_equal(seen, "a.result b.result c.result a.message_queued b.message_queued c.message_queued");
+	assert_string_equal(seen, "a.result b.result e.result a.message_queued b.message_queued e.message_queued");
 	ask_in("b.example");
 	assert_string_equal(seen, "a.result b.result a.message_queued b.message_queued");
 	ask_in("off.example");
