@@ -93,6 +93,8 @@ mix(uint64_t key)
 static const struct route_conf *
 rule_conf(struct ga_snapshot *snap, const struct ga_object *rule, struct ga_str domain)
 {
+	if (ga_object_first(snap, rule, "domain") == NULL)
+		return conf_of(snap, rule);
 	return ga_settings_conf(ga_snapshot_resolve(snap, ga_object_name(rule), domain, NULL, 0), "route");
 }
 
