@@ -383,12 +383,12 @@ static unsigned
 follow(struct walk *w, struct ga_str name)
 {
 	int kind;
-	const struct ga_object *o = find(w->snap, name, &kind);
+	const struct ga_object *o = find(w->snap, name, &kind), *from = w->path[w->depth - 1];
 
 	if (o != NULL)
 		return visit(w, o, kind);
-	ga_diag_error(w->diag, "deliver_through", "%s: there is no VirtualMTA \"%.*s\"",
-	    w->depth > 0 ? ga_object_where(w->path[w->depth - 1]) : "", (int)name.n, name.p);
+	ga_diag_error(w->diag, strcmp(ga_object_context(from), kinds[KIND_RULE]) == 0 ? "deliver_through" :
+	    "redirect", "%s: there is no VirtualMTA \"%.*s\"", ga_object_where(from), (int)name.n, name.p);
 	w->good = false;
 	return 0;
 }
