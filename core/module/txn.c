@@ -14,13 +14,6 @@
 #include "module/call.h"
 #include "module/txn.h"
 
-struct ga_session {
-	struct ga_worker *worker;
-	struct ga_snapshot *snapshot;
-	struct ga_pool *pool;
-	void **states;
-};
-
 struct ga_session *
 ga_session_new(struct ga_worker *w, const struct ga_settings *settings)
 {

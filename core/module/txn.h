@@ -7,6 +7,15 @@
 #include <greenarrow/run.h>
 
 struct gac_content_run;
+struct gac_variable;
+
+struct ga_session {
+	struct ga_worker *worker;
+	struct ga_snapshot *snapshot;
+	struct ga_pool *pool;
+	void **states;				/* by module index; made when asked for */
+	struct gac_variable *variables;		/* variable.c; last set first */
+};
 
 struct gac_txn_private {
 	void **states;				/* by module index; made when asked for */

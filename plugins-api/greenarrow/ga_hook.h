@@ -40,6 +40,23 @@ GA_EXPORT const void *ga_call_conf(struct ga_call *);
 GA_EXPORT void *ga_call_state(struct ga_call *, enum ga_lifetime);
 GA_EXPORT struct ga_pool *ga_call_pool(struct ga_call *, enum ga_lifetime);
 
+/* The inbound session that the call is about; NULL where it does not apply. */
+GA_EXPORT struct ga_session *ga_call_session(const struct ga_call *);
+
+/*
+ * Variables of an inbound session: first what environment_file of its service exports, then
+ * what modules set in connect, as tcp_rules does.  What RELAYCLIENT and others mean is
+ * in greenarrow.conf(5).  A variable that is set is on, even when empty.  Names compare with case.
+ * On the session's loop.  ga_session_variable(): *value (may be NULL) is borrowed as long as the
+ * session; false: not set.  _set() copies both.  When the client turns out to be
+ * another one (XCLIENT), what connect set is forgotten and connect is asked again.
+ */
+GA_EXPORT bool ga_session_variable(const struct ga_session *, struct ga_str name,
+    struct ga_str *value);
+GA_EXPORT void ga_session_variable_set(struct ga_session *, struct ga_str name,
+    struct ga_str value);
+GA_EXPORT void ga_session_variable_unset(struct ga_session *, struct ga_str name);
+
 /* The reply that goes with TEMPFAIL, REJECT or CLOSE: code 4yz/5yz (RFC 5321),
  * enhanced "4.7.1" (RFC 3463), text of one line.  The last one before the verdict counts;
  * without one the caller of the hook has a default. */

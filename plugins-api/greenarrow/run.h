@@ -49,6 +49,8 @@ GA_EXPORT struct ga_session *ga_session_new(struct ga_worker *,
     const struct ga_settings *service) GA_NODISCARD;
 GA_EXPORT void ga_session_free(struct ga_session *, enum ga_end);
 GA_EXPORT struct ga_pool *ga_session_pool(struct ga_session *);
+/* All its variables are forgotten (ga_hook.h): the client is another one. */
+GA_EXPORT void ga_session_variables_clear(struct ga_session *);
 
 struct ga_rcpt {
 	struct ga_str to;		/* as given, in the transaction's pool */
