@@ -568,9 +568,9 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 }
 
 uint64_t
-q_address_key(const struct q_loop *l, const struct q_envelope *e)
+q_address_key(struct ga_str domain, uint32_t local)
 {
-	return (uint64_t)l->name_of[e->domain]->hash << 32 | e->random;
+	return (uint64_t)ga_str_hash(domain, false) << 32 | local;
 }
 
 void
@@ -585,7 +585,7 @@ q_attempt_start(struct q_loop *l, struct q_lane *lane, uint32_t envelope)
 	a->request.virtual_mta = q_name_text(l, m->virtual_mta);
 	a->request.domain = q_name_text(l, e->domain);
 	a->request.message_key = m->id;
-	a->request.address_key = q_address_key(l, e);
+	a->request.address_key = q_address_key(a->request.domain, e->local);
 	a->request.envelope_id = envelope_id(l, envelope);
 	a->request.cb = routed;
 	if (q_router->route(l->worker, &a->request))

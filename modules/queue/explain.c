@@ -549,7 +549,7 @@ begin_facts(struct ga_worker *worker, struct ga_post *post)
 	memcpy(q->of_domain, w->domain_text, sizeof q->of_domain);
 	q->of_envelope = w->subject.id;
 	q->message_key = m->id;
-	q->address_key = q_address_key(l, e);
+	q->address_key = q_address_key(ga_str_c(w->domain_text), e->local);
 	w->request = (struct ga_route_request){ .virtual_mta = ga_str_c(w->virtual_mta),
 		.domain = ga_str_c(w->domain_text), .message_key = q->message_key, .address_key = q->address_key,
 		.envelope_id = w->subject.id, .cb = routed, .arg = w };
@@ -566,6 +566,7 @@ q_explain(struct ga_queue_question *q)
 	uint32_t id = (uint32_t)(q->envelope_id >> 32);
 
 	q->found = q->waiting = q->in_flight = q->held = 0;
+	q->address_key = q_address_key(q->domain, q_local_hash(q->address));
 	w->q = q;
 	pthread_mutex_lock(&lock);
 	w->next = walks;

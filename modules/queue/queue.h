@@ -66,6 +66,7 @@ struct q_envelope {
 	uint32_t next;			/* of the same message */
 	uint32_t random, index;
 	uint32_t domain;		/* interned */
+	uint32_t local;			/* hash of the local part, without case */
 	uint32_t lane_next;		/* in its lane */
 	uint32_t heap_at;		/* position + 1; 0: not in the heap */
 	uint16_t attempts;
@@ -200,6 +201,7 @@ uint32_t q_message_new(struct q_loop *, uint32_t id);
 void q_message_forget(struct q_loop *, uint32_t message);	/* never came into the queue */
 /* The message is on stable storage: its envelopes are made; state as recorded. */
 void q_message_fill(struct q_loop *, uint32_t message, const struct ga_message *);
+uint32_t q_local_hash(struct ga_str address);
 bool q_nothing_left(const struct ga_message *);		/* every envelope is done */
 void q_envelope_finished(struct q_loop *, uint32_t envelope);
 void q_first_attempt_ended(struct q_loop *, uint32_t envelope);
@@ -235,7 +237,8 @@ void q_lanes_end(struct q_loop *);
 /* attempt.c */
 void q_attempt_start(struct q_loop *, struct q_lane *, uint32_t envelope);
 uint32_t q_send_key(struct ga_str send_id);
-uint64_t q_address_key(const struct q_loop *, const struct q_envelope *);
+/* Of the recipient's address: the same in each message to it. */
+uint64_t q_address_key(struct ga_str domain, uint32_t local);
 void q_attempts_stop(struct q_loop *);
 void q_attempts_end(struct q_loop *);
 

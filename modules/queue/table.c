@@ -187,6 +187,14 @@ domain_of(struct ga_str address)
 	return (struct ga_str){ at + 1, address.n - (size_t)(at + 1 - address.p) };
 }
 
+uint32_t
+q_local_hash(struct ga_str address)
+{
+	const char *at = address.n > 0 ? memrchr(address.p, '@', address.n) : NULL;
+
+	return ga_str_hash((struct ga_str){ address.p, at != NULL ? (size_t)(at - address.p) : address.n }, true);
+}
+
 static struct ga_str
 text_of(const struct ga_message *m, unsigned attr)
 {
@@ -209,6 +217,7 @@ fill_envelope(struct q_loop *l, uint32_t message, const struct ga_envelope *from
 	e->attempts = from->attempts > UINT16_MAX ? UINT16_MAX : (uint16_t)from->attempts;
 	e->flags = (uint8_t)from->flags;
 	e->domain = q_name(l, from->domain);
+	e->local = q_local_hash(from->recipient);
 	if ((ga_attr_u32(from->attrs, GA_ATTR_NOTIFY, 0) & GA_NOTIFY_DELAY) != 0)
 		m->notify_delay = true;
 	e->next = m->envelopes;

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import peers                                    # noqa: E402
-from gatest import badsink, daemon, need        # noqa: E402
+from gatest import badsink, daemon, need, ports # noqa: E402
 from gatest import dns as dns_server            # noqa: E402
 
 
@@ -87,6 +87,19 @@ def sinks(request):
 def sink(sinks):
     """One well-behaved sink."""
     return sinks()
+
+
+@pytest.fixture
+def mx_hosts(sinks):
+    """mx_hosts(n, script…): sinks on port 25, each on its own loopback address."""
+    lowest = int(pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if os.geteuid() != 0 and lowest > 25:
+        need.missing("leave to bind port 25 (root)")
+
+    def make(count=1, script=None, listening=True):
+        return [sinks(script, host=ports.free_address(), port=25, listening=listening) for _ in range(count)]
+
+    return make
 
 
 @pytest.fixture

@@ -3,27 +3,11 @@
 MX hosts are scripted sinks on port 25 of loopback addresses of their own, so these tests need root (or leave to bind port 25).
 """
 
-import os
-import pathlib
-
 import pytest
 
 from gatest import arrivals, corpus, need, ports
 from gatest.badsink import Close
 from gatest.dns import SilentDns
-
-
-@pytest.fixture
-def mx_hosts(sinks):
-    """mx_hosts(n, script…): sinks on port 25, each on its own loopback address."""
-    lowest = int(pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
-    if os.geteuid() != 0 and lowest > 25:
-        need.missing("leave to bind port 25 (root)")
-
-    def make(count=1, script=None, listening=True):
-        return [sinks(script, host=ports.free_address(), port=25, listening=listening) for _ in range(count)]
-
-    return make
 
 
 def zone(domain, hosts):

@@ -90,7 +90,8 @@ ga_route_unref(struct ga_route *r)
 struct ga_route_request {
 	struct ga_str virtual_mta;		/* the message's; "" = default */
 	struct ga_str domain;			/* lower case, A-label; or a literal "[...]" */
-	uint64_t message_key, address_key;	/* for randomization message | address */
+	uint64_t message_key;			/* for randomization message: the message's */
+	uint64_t address_key;			/* for randomization address: the recipient's, in every message */
 	uint64_t envelope_id;			/* for logs and the route hook */
 	struct ga_route *route;			/* result: one reference, never NULL */
 	void (*cb)(struct ga_worker *, struct ga_route_request *);
