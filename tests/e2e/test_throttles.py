@@ -1,12 +1,14 @@
-"""Rates hold: what a throttle group may try and open in a time, counted by the receiver."""
+"""Rates hold: what a throttle group may try and open in a time, counted by the receiver; and who is in one group."""
 
+import threading
 import time
 
 import pytest
 
 from gatest import ports
-from gatest.badsink import Default, Delay
+from gatest.badsink import Default, Delay, Until, peak
 from test_outgoing_limits import submit_many
+from test_throttle_reports import wait_throttles
 
 
 def test_max_delivery_rate_is_kept_and_used(greenarrow, sinks):
@@ -53,3 +55,31 @@ def test_limits_are_kept_and_used_over_half_a_minute(greenarrow, sinks):
         # what arrives has been under way for a moment, one longer than the other
         assert most_above(times, 20, burst) <= 2, most_above(times, 20, burst)
     assert narrow.peak() == 4
+
+
+def test_domains_share_a_group_by_their_mx_host(greenarrow, dns, mx_hosts):
+    """By the host's name and by a wildcard; a domain whose mail goes elsewhere has a group of its own."""
+    seen = threading.Event()
+    shared, left, right, other = mx_hosts(4, {"EOD": [Until(seen), Delay(0.1), Default()]})
+    at = {"one": "mx.shared.example", "two": "mx.shared.example", "three": "mx.shared.example", "four": "a.wild.example",
+          "five": "b.wild.example", "six": "mx.other.example"}
+    records = {f"{domain}.example": f"MX 10 {host}." for domain, host in at.items()}
+    for host, sink in (("mx.shared", shared), ("a.wild", left), ("b.wild", right), ("mx.other", other)):
+        records[f"{host}.example"] = f"A {sink.host}"
+    server = greenarrow(dns=dns(records), everywhere="""
+        max_concurrent_connections 5
+        domain mx:mx.shared.example {
+          max_concurrent_connections 3
+        }
+        domain mx:*.wild.example {
+          max_concurrent_connections 2
+        }
+        """)
+    for domain in at:
+        submit_many(server, 10, f"{domain}.example")
+    wait_throttles(server, lambda found: sorted((g["domains"], g["connections"], g["queued_ram"]) for g in found) == [
+        (["mx:*.wild.example"], 2, 18), (["mx:mx.shared.example"], 3, 27), (["six.example"], 5, 5)])
+    seen.set()
+    server.wait_empty(60)
+    assert (shared.peak(), peak(left.sessions + right.sessions), other.peak()) == (3, 2, 5)
+    assert [len(sink.messages) for sink in (shared, left, right, other)] == [30, 10, 10, 10]

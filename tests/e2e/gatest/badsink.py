@@ -9,6 +9,7 @@ What happens is one of, or a list of:
     b"250 o"                octets as they are
     Split(reply, 1, 0.01)   the reply in pieces of 1 octet, 10 ms apart
     Delay(2)                wait
+    Until(event)            wait until the test sets this threading.Event
     Close()  Reset()        end the connection: FIN, RST
     Silence()               say nothing more, until the client goes away
     StartTls()              the server's side of a handshake
@@ -38,6 +39,11 @@ EXTENSIONS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "ENHANCEDSTATUSCODES")
 class Delay:
     def __init__(self, seconds):
         self.seconds = seconds
+
+
+class Until:
+    def __init__(self, event):
+        self.event = event
 
 
 class Split:
@@ -180,6 +186,9 @@ class Session:
             await self.do(self.sink.well_behaved(self, point, line), point, line)
         elif isinstance(step, Delay):
             await asyncio.sleep(step.seconds)
+        elif isinstance(step, Until):
+            while not step.event.is_set():
+                await asyncio.sleep(0.01)
         elif isinstance(step, Split):
             octets = _octets(step.reply)
             for i in range(0, len(octets), step.size):
@@ -289,6 +298,20 @@ class Session:
             if message.accepted:
                 self.sink.messages.append(message)
         self.reset()
+
+
+def peak(sessions):
+    """The most of SESSIONS, whichever sinks' they are, that were open at one moment."""
+    steps = []
+    for session in sessions:
+        steps.append((session.opened, 1))
+        if session.closed:
+            steps.append((session.closed, -1))
+    most = now = 0
+    for _, step in sorted(steps):
+        now += step
+        most = max(most, now)
+    return most
 
 
 def _octets(reply):
@@ -433,16 +456,7 @@ class BadSink:
 
     def peak(self, choose=lambda session: True):
         """The most connections that were open at one moment, of those that CHOOSE takes."""
-        steps = []
-        for session in filter(choose, self.sessions):
-            steps.append((session.opened, 1))
-            if session.closed:
-                steps.append((session.closed, -1))
-        most = now = 0
-        for _, step in sorted(steps):
-            now += step
-            most = max(most, now)
-        return most
+        return peak(filter(choose, self.sessions))
 
     def dump(self, last=5):
         """The last sessions as text, for a failing test's message."""
