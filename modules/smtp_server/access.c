@@ -81,17 +81,16 @@ make_listeners(struct smtpd_access *a, const struct smtpd_conf *conf, struct ga_
     struct report *r)
 {
 	struct smtpd_listeners *l = &a->listeners;
-	struct smtpd_environment e = { NULL };
 	int error = 0;
 
 	*l = (struct smtpd_listeners){ conf->listen, conf->listen_tls, (unsigned)conf->max_connections, true };
 	if (conf->environment_file.n > 0) {
 		r->file = ga_cstr(pool, conf->environment_file);
-		if (r->file == NULL || !smtpd_environment_read(pool, r->file, &e, file_fault, r, &error))
+		if (r->file == NULL || !smtpd_environment_read(pool, r->file, &a->environment, file_fault, r, &error))
 			fault(r, "environment_file %.*s: %s", (int)conf->environment_file.n,
 			    conf->environment_file.p, strerror(error));
 		else
-			smtpd_listeners_override(l, pool, &e, file_fault, r);
+			smtpd_listeners_override(l, pool, &a->environment, file_fault, r);
 	}
 	if (l->enabled && l->plain.n == 0 && l->tls.n == 0)
 		fault(r, "it lacks listen or listen_tls");

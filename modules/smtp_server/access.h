@@ -25,6 +25,7 @@ bool smtpd_networks_have(const struct smtpd_networks *, const struct ga_sockaddr
 
 struct smtpd_access {
 	struct smtpd_listeners listeners;
+	struct smtpd_environment environment;	/* what environment_file says */
 	struct smtpd_networks relay;		/* who may send to anyone */
 	struct smtpd_networks proxies, xclient;	/* who may say who the client is */
 	bool auth;			/* AUTH is spoken */

@@ -19,7 +19,7 @@ enum smtpd_bare_newlines { SMTPD_BARE_REJECT, SMTPD_BARE_NORMALIZE };
 	X(list, listen_tls, "", "is=listen repeat", "smtp_service",		\
 	    "the same, where TLS comes before the first word (RFC 8314: port 465)") \
 	X(path, environment_file, "", "", "smtp_service",			\
-	    "`export NAME=value` lines, read, never executed: ENABLED PORT IPADDR CONCURRENCY override this block") \
+	    "`export NAME=value` lines, read, never executed: ENABLED PORT IPADDR CONCURRENCY override this block, what is exported is a variable of each session") \
 	X(list, tls_certificate_files, "", "is=file", "smtp_service",		\
 	    "certificate chain and private key, PEM: with them STARTTLS is offered") \
 	X(flag, starttls_offer, "yes", "", "smtp_service",			\

@@ -92,6 +92,7 @@ take_variable(struct line *l, struct smtpd_variable *v)
 {
 	v->name = take_name(l);
 	if (ga_str_eq(v->name, GA_STR("export")) && l->p < l->end && is_blank(*l->p)) {
+		v->exported = true;
 		skip_blanks(l);
 		v->name = take_name(l);
 	}
@@ -132,6 +133,17 @@ take_line(struct line *l, struct smtpd_variable **v)
 	return l->fault == NULL;
 }
 
+/* A shell goes on exporting what it has exported. */
+static bool
+was_exported(const struct smtpd_environment *e, struct ga_str name)
+{
+	const struct smtpd_variable *v = e->first;
+
+	while (v != NULL && !(v->exported && ga_str_eq(v->name, name)))
+		v = v->next;
+	return v != NULL;
+}
+
 bool
 smtpd_environment_read(struct ga_pool *pool, const char *path, struct smtpd_environment *e,
     smtpd_fault_fn *fault, void *arg, int *error)
@@ -154,6 +166,7 @@ smtpd_environment_read(struct ga_pool *pool, const char *path, struct smtpd_envi
 		l.number++;
 		l.fault = NULL;
 		if (take_line(&l, &v)) {
+			v->exported = v->exported || was_exported(e, v->name);
 			*last = v;
 			last = &v->next;
 		} else if (l.fault != NULL) {

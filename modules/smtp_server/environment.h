@@ -12,6 +12,7 @@ struct smtpd_variable {
 	struct smtpd_variable *next;
 	struct ga_str name, value;
 	unsigned line, column;		/* of the value */
+	bool exported;			/* by this line or one before it */
 };
 
 struct smtpd_environment {

@@ -15,6 +15,7 @@
 
 #include "auth.h"
 #include "proxy.h"
+#include "variables.h"
 
 /* How long a client may take to read our last words and close. */
 #define LINGER_MS 1000
@@ -157,6 +158,7 @@ smtpd_session_begin(struct smtpd_session *s)
 {
 	smtpd_enter_state(s, S_GREETING);
 	smtpd_deadline(s, s->gen->conf->smtpd_timeout);
+	smtpd_variables_begin(s);
 	if (!s->greeted)
 		s->xclient = !s->unnamed && smtpd_networks_have(&s->gen->access.xclient, &s->peer);
 	if (smtpd_asks(s, connect)) {
@@ -168,6 +170,7 @@ smtpd_session_begin(struct smtpd_session *s)
 			.local = address(pool, &s->local),
 			.service = ga_str_c(s->gen->service->name),
 			.tls = s->implicit_tls,
+			.unnamed = s->unnamed,
 		};
 	}
 	smtpd_ask(s, GA_HOOK_connect, &s->ev.connect, greet);

@@ -71,12 +71,16 @@ struct ga_addr {
 struct ga_param { struct ga_str key, value; };	/* ESMTP parameter; value may be empty */
 
 /* A client connected, before the greeting; with implicit TLS after the handshake, of which
- * the hook tls has told already.  ACCEPT TEMPFAIL REJECT CLOSE. */
+ * the hook tls has told already.  ACCEPT TEMPFAIL REJECT CLOSE.  Behind a PROXY header the
+ * client is the one that it names; XCLIENT makes another client, and connect is asked anew. */
 struct ga_ev_connect {
 	struct ga_session *s;
 	struct ga_addr peer, local;
 	struct ga_str service;	/* name of the smtp_service */
 	bool tls;		/* implicit TLS */
+	/* appended */
+	bool unnamed;		/* nobody knows who the client is: peer is the proxy that speaks for
+				   it, whose rights are not the client's */
 };
 /* HELO or EHLO was given.  ACCEPT TEMPFAIL REJECT CLOSE. */
 struct ga_ev_helo { struct ga_session *s; struct ga_str name; bool esmtp; };

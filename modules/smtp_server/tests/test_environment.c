@@ -65,6 +65,24 @@ test_lines_that_are_read(void **state)
 	ga_pool_free(pool);
 }
 
+/* A shell goes on exporting what it has exported once. */
+static void
+test_which_variables_are_exported(void **state)
+{
+	static const struct { const char *text; bool exported; } rows[] = {
+		{ "A=1", false }, { "export A=1", true }, { "A=1\nexport A=2", true }, { "export A=1\nA=2", true },
+		{ "export B=1\nA=2", false },
+	};
+	struct ga_pool *pool = ga_pool_new(0);
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct smtpd_environment e = read_text(pool, rows[i].text);
+
+		assert_int_equal(smtpd_environment_get(&e, "A")->exported, rows[i].exported);
+	}
+	ga_pool_free(pool);
+}
+
 static void
 test_what_a_shell_would_do_is_refused_and_told(void **state)
 {
@@ -153,6 +171,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines_that_are_read),
+		cmocka_unit_test(test_which_variables_are_exported),
 		cmocka_unit_test(test_what_a_shell_would_do_is_refused_and_told),
 		cmocka_unit_test(test_variables_override_where_a_service_listens),
 		cmocka_unit_test(test_variables_that_make_no_sense_are_told_with_their_places),
