@@ -102,6 +102,9 @@ set_limits(struct ga_group *g)
 
 	b->in_force.connections = n > 0 ? (unsigned)fmin(fmax(floor(n), 1), 1e9) : 0;
 	b->in_force.rate = lower(g->plan.rate, g->written.rate, b->used.rate);
+	/* what was taken says how much that is only when it was the rate that was too high */
+	if (g->written.rate <= 0 && g->plan.rate.percent && thr_refused(b))
+		b->in_force.rate = 0;
 }
 
 /* What the host has taken, not what it was offered, where that is known: it may be far more. */
@@ -292,6 +295,22 @@ count(const struct ga_ticket *t, unsigned n)
 	return c;
 }
 
+/* Where deferrals come from: of old ones little is left. */
+static void
+note_stage(struct thr_backoff *b, const struct ga_ticket *t, uint32_t deferred)
+{
+	bool refused = t->stage == GA_AT_CONNECT || t->stage == GA_AT_GREETING;
+
+	if (b->window.sum.deferred == 0)
+		b->refused = b->later = 0;
+	if (b->refused + b->later >= 1000) {
+		b->refused /= 2;
+		b->later /= 2;
+	}
+	b->refused += refused ? deferred : 0;
+	b->later += refused ? 0 : deferred;
+}
+
 static bool
 reached(double rate, uint32_t some, uint32_t n)
 {
@@ -324,6 +343,7 @@ thr_backoff_feed(struct ga_group *g, const struct ga_ticket *t, unsigned n)
 	c = count(t, n);
 	if (c.n == 0)
 		return;
+	note_stage(b, t, c.deferred);
 	thr_window_add(&b->window, c, ga_mono_us());
 	if (b->state == THR_RECOVERY)
 		thr_recover_feed(g, t, n);

@@ -52,6 +52,7 @@ struct thr_backoff {
 	bool has_program;		/* else it is here for a backoff that a reply began */
 	struct thr_program program;
 	struct thr_window window;
+	uint32_t refused, later;	/* deferrals in it, and some before it: while connecting, after that */
 	struct thr_limits in_force;	/* but in THR_NORMAL */
 	struct thr_limits used;		/* when the backoff began: what limits that are not
 					   written are a share of */
@@ -62,6 +63,13 @@ struct thr_backoff {
 	struct thr_recovery recovery;
 	struct ga_timer *timer;		/* at until_us; NULL: there was no backoff yet */
 };
+
+/* What was deferred was so while connecting: a word about connections, not about the rate. */
+static inline bool
+thr_refused(const struct thr_backoff *b)
+{
+	return b->refused > b->later;
+}
 
 /* recover.c */
 void thr_recover_begin(struct ga_group *, uint64_t now_us);

@@ -42,7 +42,7 @@ thr_recover_begin(struct ga_group *g, uint64_t now)
 	b->state = THR_RECOVERY;
 	b->recovery = (struct thr_recovery){ .began_us = now, .rate_held_us = now,
 		.connections_held_us = now, .patience = 1 };
-	if (sum.n > 0 && sum.deferred > MUCH * sum.n && taken > 0 &&
+	if (sum.n > 0 && sum.deferred > MUCH * sum.n && taken > 0 && !thr_refused(b) &&
 	    (b->in_force.rate == 0 || taken < b->in_force.rate)) {
 		b->in_force.rate = 0.97 * taken;
 		b->recovery.rate_failed = taken;

@@ -670,6 +670,21 @@ test_a_hidden_number_of_connections_is_found(void **state)
 }
 
 static void
+test_refusals_while_connecting_lower_no_rate_that_is_not_written(void **state)
+{
+	struct ga_route *r = up(PROGRAM(GRADUAL) GENERAL("  max_concurrent_connections 40\n"));
+
+	(void)state;
+	host.connections = 3;
+	assert_true(until_backoff(r, true, 200) < 60);
+	assert_true(r->group->backoff->in_force.rate == 0);
+	assert_int_equal(r->group->max, 10);
+	run_s(r, 300 + 120);
+	assert_true(r->group->backoff->in_force.rate == 0);
+	down(r);
+}
+
+static void
 test_without_a_hidden_limit_all_is_normal_again(void **state)
 {
 	struct ga_route *r = up(PROGRAM(GRADUAL) GENERAL("  max_delivery_rate 100/s\n"));
@@ -714,6 +729,7 @@ main(void)
 		cmocka_unit_test(test_a_program_without_a_share_is_refused),
 		cmocka_unit_test(test_a_hidden_rate_is_found_and_followed),
 		cmocka_unit_test(test_a_hidden_number_of_connections_is_found),
+		cmocka_unit_test(test_refusals_while_connecting_lower_no_rate_that_is_not_written),
 		cmocka_unit_test(test_without_a_hidden_limit_all_is_normal_again),
 		cmocka_unit_test(test_deferrals_that_are_not_for_the_rate_do_not_hold_it_down),
 	};
