@@ -18,15 +18,23 @@ from gatest import dns as dns_server            # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption("--heavy", action="store_true", help="run the tests that take minutes too")
+    parser.addoption("--alone", choices=("no", "only", "too"), default="too", help="the tests that must have the machine for themselves")
+
+
+def deselect(config, items, out):
+    """Take the tests that OUT is true of from the list."""
+    gone = [item for item in items if out(item)]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if not out(item)]
 
 
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--alone") != "too":
+        deselect(config, items, lambda item: bool(item.get_closest_marker("alone")) == (config.getoption("--alone") == "no"))
     if config.getoption("--heavy") or os.environ.get("GA_HEAVY") == "1" or "heavy" in (config.option.markexpr or ""):
         return
-    heavy = [item for item in items if item.get_closest_marker("heavy")]
-    if heavy:
-        config.hook.pytest_deselected(items=heavy)
-        items[:] = [item for item in items if item not in heavy]
+    deselect(config, items, lambda item: item.get_closest_marker("heavy"))
 
 
 @pytest.hookimpl(hookwrapper=True)

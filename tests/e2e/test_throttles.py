@@ -31,6 +31,7 @@ def most_above(times, rate, burst):
     return worst
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_limits_are_kept_and_used_over_half_a_minute(greenarrow, sinks):
     """Three receivers on addresses of their own: a rate, a rate with a burst, and connections, all with mail waiting all the time.

@@ -2,6 +2,7 @@
 
 Ports come from below the kernel's ephemeral range, so that no outgoing connection of a daemon under test can take
 one between the moment it was found free and the moment its server binds. GA_TEST_PORTS=FIRST-LAST sets the range.
+Workers of pytest-xdist share it out among themselves.
 """
 
 import itertools
@@ -9,7 +10,16 @@ import os
 import random
 import socket
 
-_first, _last = (int(n) for n in os.environ.get("GA_TEST_PORTS", "21000-29999").split("-"))
+
+
+def _range():
+    first, last = (int(n) for n in os.environ.get("GA_TEST_PORTS", "21000-29999").split("-"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = (last - first + 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return first + worker * share, first + (worker + 1) * share - 1
+
+
+_first, _last = _range()
 _next = itertools.cycle(range(_first, _last + 1))
 for _ in range(random.randrange(_last - _first)):
     next(_next)
