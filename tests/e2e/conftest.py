@@ -29,7 +29,11 @@ def deselect(config, items, out):
         items[:] = [item for item in items if not out(item)]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
+    # What workers of pytest-xdist share out: files, and apart from them all that needs the receivers, which run once.
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("receivers" if "receivers" in item.fixturenames else item.path.stem))
     if config.getoption("--alone") != "too":
         deselect(config, items, lambda item: bool(item.get_closest_marker("alone")) == (config.getoption("--alone") == "no"))
     if config.getoption("--heavy") or os.environ.get("GA_HEAVY") == "1" or "heavy" in (config.option.markexpr or ""):

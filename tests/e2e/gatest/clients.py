@@ -68,13 +68,14 @@ def nodemailer_folder():
     """nodemailer comes from npm, once, into the cache folder."""
     from peers import jail
     folder = jail.cache() / "nodemailer"
-    if not (folder / "node_modules/nodemailer/package.json").exists():
-        folder.mkdir(exist_ok=True)
-        npm = need.program("npm", "npm")
-        done = subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent", "nodemailer@6"], cwd=folder, capture_output=True,
-                              text=True, timeout=180)
-        if done.returncode != 0:
-            need.missing(f"nodemailer (npm install failed: {done.stderr.strip()[-300:]})")
+    with jail.Lock("nodemailer"):
+        if not (folder / "node_modules/nodemailer/package.json").exists():
+            folder.mkdir(exist_ok=True)
+            npm = need.program("npm", "npm")
+            done = subprocess.run([npm, "install", "--no-audit", "--no-fund", "--silent", "nodemailer@6"], cwd=folder, capture_output=True,
+                                  text=True, timeout=180)
+            if done.returncode != 0:
+                need.missing(f"nodemailer (npm install failed: {done.stderr.strip()[-300:]})")
     return folder
 
 

@@ -36,6 +36,12 @@ class Lock:
     def release(self):
         self.file.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.release()
+
 
 def run(*command, **options):
     return subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, timeout=300, **options).stdout
@@ -52,12 +58,13 @@ def download(packages):
     """The .deb files of PACKAGES, from the cache or from the configured Debian archive."""
     debs = cache() / "debs"
     debs.mkdir(exist_ok=True)
-    missing = [name for name in packages if not list(debs.glob(f"{name}_*.deb"))]
-    if missing:
-        try:
-            run("apt-get", "-o", "APT::Sandbox::User=root", "download", *missing, cwd=debs)
-        except (OSError, subprocess.SubprocessError) as error:
-            need.missing(f"Debian packages {' '.join(missing)} (apt-get download failed: {getattr(error, 'stderr', error)})")
+    with Lock("debs"):
+        missing = [name for name in packages if not list(debs.glob(f"{name}_*.deb"))]
+        if missing:
+            try:
+                run("apt-get", "-o", "APT::Sandbox::User=root", "download", *missing, cwd=debs)
+            except (OSError, subprocess.SubprocessError) as error:
+                need.missing(f"Debian packages {' '.join(missing)} (apt-get download failed: {getattr(error, 'stderr', error)})")
     return [sorted(debs.glob(f"{name}_*.deb"))[-1] for name in packages]
 
 
