@@ -175,6 +175,11 @@ unsigned ga_settings_rank(const struct ga_settings *s, const struct ga_object *b
 	return UINT_MAX;
 }
 
+const struct ga_object *ga_settings_block(const struct ga_settings *s)
+{
+	return s->nblocks > 0 ? s->blocks[0] : NULL;
+}
+
 bool ga_settings_flag(const struct ga_settings *s, const char *module, const char *field)
 {
 	const struct gac_decl *d = gac_decl_find(s->snapshot->conf, module, field);
@@ -196,6 +201,13 @@ bool gac_settings_enabled(const struct ga_settings *s, size_t module)
 {
 	return module + 1 < s->snapshot->conf->nmodules &&
 	    (s->enabled[module / 64] >> (module % 64) & 1) != 0;
+}
+
+bool gac_settings_of_service(const struct ga_settings *s)
+{
+	const struct ga_object *block = ga_settings_block(s);
+
+	return block != NULL && block->context->id == GAC_CTX_SMTP_SERVICE;
 }
 
 /*

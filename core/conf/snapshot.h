@@ -60,6 +60,8 @@ void *gac_snapshot_ctx(const struct ga_snapshot *);
 const struct gac_core_conf *gac_snapshot_core(struct ga_snapshot *);
 /* Is the i-th module (order of load_module) on in this scope? */
 bool gac_settings_enabled(const struct ga_settings *, size_t module);
+/* The scope is an smtp_service. */
+bool gac_settings_of_service(const struct ga_settings *);
 /* How many distinct settings were resolved so far: for status and tests. */
 size_t gac_snapshot_distinct(const struct ga_snapshot *);
 

@@ -42,6 +42,8 @@ void gac_call_free(struct ga_call *);
 void gac_call_cancel(struct ga_call *, enum ga_why);
 /* await.c: stops and frees what was started. */
 void gac_await_stop(struct ga_call *);
+/* connection.c: what the module of the call keeps with its connection. */
+void *gac_connection_state(struct ga_call *);
 /* content_run.c: before each module, the event of header, body and eom as the one
  * before left it.  False: it left nothing to ask about. */
 bool gac_content_refresh(struct ga_call *);

@@ -66,6 +66,7 @@ free_generation(struct gac_generation *g)
 		if (g->fresh[i] && (g->insts[i] == NULL || g->insts[i]->module->kept != g->insts[i]))
 			gac_inst_free(g->insts[i]);
 	ga_pool_free(g->pool);
+	pthread_mutex_destroy(&g->lock);
 	free(g);
 }
 
@@ -132,11 +133,22 @@ released(void *ctx, struct ga_snapshot *snapshot)
 
 /* --- making one --- */
 
+static bool
+hook_wanted(const void *arg, const struct ga_inst *inst, const char *hook)
+{
+	const struct ga_settings *settings = arg;
+	const struct ga_module *desc = &inst->module->desc;
+
+	return desc->wants_hook == NULL || desc->wants_hook(ga_settings_conf(settings, desc->head.name),
+	    gac_settings_of_service(settings) ? GA_SCOPE_SERVICE : GA_SCOPE_DELIVERY, hook);
+}
+
 static const struct ga_plan *
 build_plan(void *ctx, const struct ga_settings *settings, const uint64_t *enabled, size_t n)
 {
 	struct gac_generation *g = ctx;
 	uint64_t modules = enabled[0];
+	const struct ga_plan *plan;
 
 	(void)n;
 	for (unsigned i = 0; i < g->n; i++) {
@@ -146,7 +158,36 @@ build_plan(void *ctx, const struct ga_settings *settings, const uint64_t *enable
 		    !desc->wants(ga_settings_conf(settings, desc->head.name)))
 			modules &= ~(UINT64_C(1) << i);
 	}
-	return gac_plan_build(g->pool, g->insts, g->n, modules);
+	pthread_mutex_lock(&g->lock);
+	plan = gac_plan_build(g->pool, g->insts, g->n, modules, hook_wanted, settings);
+	pthread_mutex_unlock(&g->lock);
+	return plan;
+}
+
+/* As many as there are services times modules that leave sessions: few. */
+struct gac_less {
+	struct gac_less *next;
+	const struct ga_plan *plan, *without;
+	const struct ga_inst *inst;
+};
+
+const struct ga_plan *
+gac_plan_without(const struct ga_snapshot *snapshot, const struct ga_plan *plan,
+    const struct ga_inst *inst)
+{
+	struct gac_generation *g = gac_generation_of(snapshot);
+	struct gac_less *l;
+
+	pthread_mutex_lock(&g->lock);
+	for (l = g->less; l != NULL && (l->plan != plan || l->inst != inst); l = l->next)
+		;
+	if (l == NULL) {
+		l = ga_alloc(g->pool, sizeof *l);
+		*l = (struct gac_less){ g->less, plan, gac_plan_copy_without(g->pool, plan, inst), inst };
+		g->less = l;
+	}
+	pthread_mutex_unlock(&g->lock);
+	return l->without;
 }
 
 static bool
@@ -207,6 +248,7 @@ gac_generation_load(struct gac_conf *conf, struct ga_diag *diag)
 		return NULL;
 	}
 	g->pool = ga_pool_new(0);
+	pthread_mutex_init(&g->lock, NULL);
 	for (unsigned i = 0; i < g->n; i++)
 		schemas[i] = (struct gac_snapshot_module){ g->codes[i]->desc.head.name,
 		    g->codes[i]->desc.conf };

@@ -8,6 +8,8 @@
 #ifndef CORE_MODULE_GENERATION_H
 #define CORE_MODULE_GENERATION_H
 
+#include <pthread.h>
+
 #include "conf/conf.h"
 #include "conf/diag.h"
 #include "conf/snapshot.h"
@@ -16,6 +18,8 @@
 struct gac_generation {
 	struct ga_snapshot *snapshot;	/* no reference: the snapshot points here */
 	struct ga_pool *pool;		/* plans */
+	pthread_mutex_t lock;		/* of pool and less */
+	struct gac_less *less;		/* plans without modules that left a session */
 	unsigned n;
 	struct gac_code *codes[GAC_MODULES_MAX];	/* order of load_module */
 	struct ga_inst *insts[GAC_MODULES_MAX];		/* the same order; NULL until made */

@@ -73,9 +73,17 @@ struct gac_hook {
 };
 extern const struct gac_hook gac_hooks[GA_HOOK_COUNT_];
 
-/* A plan of the instances whose bit is set in `modules`, in their order. */
+/* A plan of the instances whose bit is set in `modules`, in their order, for the hooks that
+ * each wants. */
+typedef bool gac_hook_wanted_fn(const void *arg, const struct ga_inst *, const char *hook);
 const struct ga_plan *gac_plan_build(struct ga_pool *, struct ga_inst *const *insts,
-    unsigned n, uint64_t modules);
+    unsigned n, uint64_t modules, gac_hook_wanted_fn *, const void *arg);
+/* The same without an instance.  Lives as long as the snapshot; any thread. */
+const struct ga_plan *gac_plan_without(const struct ga_snapshot *, const struct ga_plan *,
+    const struct ga_inst *);
+/* The copy itself. */
+const struct ga_plan *gac_plan_copy_without(struct ga_pool *, const struct ga_plan *,
+    const struct ga_inst *);
 
 /* Services and registrations of an instance that failed to come up or is gone. */
 void gac_services_forget(const struct ga_inst *);

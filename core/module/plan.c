@@ -60,35 +60,56 @@ subscribed(const struct ga_inst *inst, enum ga_hook_id hook)
 	return fn;
 }
 
+/* A hook's steps, followed by one without a function; NULL when there is none. */
 static const struct ga_step *
-steps_of(struct ga_pool *pool, struct ga_inst *const *insts, unsigned n, uint64_t modules,
-    enum ga_hook_id hook)
+keep(struct ga_pool *pool, const struct ga_step *steps, unsigned n)
 {
-	struct ga_step *steps;
-	unsigned count = 0;
+	struct ga_step *kept;
 
-	for (unsigned i = 0; i < n; i++)
-		if (insts[i] != NULL && (modules >> i & 1) != 0 && subscribed(insts[i], hook) != NULL)
-			count++;
-	if (count == 0)
+	if (n == 0)
 		return NULL;
-	steps = ga_alloc(pool, (count + 1) * sizeof *steps);
-	count = 0;
-	for (unsigned i = 0; i < n; i++)
-		if (insts[i] != NULL && (modules >> i & 1) != 0 && subscribed(insts[i], hook) != NULL) {
-			steps[count].fn.any = subscribed(insts[i], hook);
-			steps[count++].inst = insts[i];
-		}
-	return steps;
+	kept = ga_alloc(pool, (n + 1) * sizeof *kept);
+	memcpy(kept, steps, n * sizeof *kept);
+	return kept;
 }
 
 const struct ga_plan *
-gac_plan_build(struct ga_pool *pool, struct ga_inst *const *insts, unsigned n, uint64_t modules)
+gac_plan_build(struct ga_pool *pool, struct ga_inst *const *insts, unsigned n, uint64_t modules,
+    gac_hook_wanted_fn *wanted, const void *arg)
 {
 	struct ga_plan *plan = ga_alloc(pool, sizeof *plan);
 
 	plan->modules = modules;
-	for (int hook = 0; hook < GA_HOOK_COUNT_; hook++)
-		plan->hooks[hook] = steps_of(pool, insts, n, modules, (enum ga_hook_id)hook);
+	for (int hook = 0; hook < GA_HOOK_COUNT_; hook++) {
+		struct ga_step steps[GAC_MODULES_MAX];
+		unsigned count = 0;
+
+		for (unsigned i = 0; i < n; i++)
+			if (insts[i] != NULL && (modules >> i & 1) != 0 &&
+			    subscribed(insts[i], (enum ga_hook_id)hook) != NULL &&
+			    wanted(arg, insts[i], gac_hooks[hook].name)) {
+				steps[count].fn.any = subscribed(insts[i], (enum ga_hook_id)hook);
+				steps[count++].inst = insts[i];
+			}
+		plan->hooks[hook] = keep(pool, steps, count);
+	}
 	return plan;
+}
+
+const struct ga_plan *
+gac_plan_copy_without(struct ga_pool *pool, const struct ga_plan *plan, const struct ga_inst *inst)
+{
+	struct ga_plan *copy = ga_alloc(pool, sizeof *copy);
+
+	copy->modules = plan->modules;
+	for (int hook = 0; hook < GA_HOOK_COUNT_; hook++) {
+		struct ga_step steps[GAC_MODULES_MAX];
+		unsigned count = 0;
+
+		for (const struct ga_step *s = plan->hooks[hook]; s != NULL && s->fn.any != NULL; s++)
+			if (s->inst != inst)
+				steps[count++] = *s;
+		copy->hooks[hook] = keep(pool, steps, count);
+	}
+	return copy;
 }

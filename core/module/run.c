@@ -114,11 +114,17 @@ call_step(struct ga_call *call)
 	return verdict;
 }
 
+static const struct ga_plan *
+plan_of(const struct ga_run *run)
+{
+	return run->session != NULL ? ga_session_plan(run->session) : ga_settings_plan(run->settings);
+}
+
 /* Walks on from the current step; true: the hook is answered, *out says what. */
 static bool
 walk(struct ga_call *call, enum ga_verdict *out)
 {
-	const struct ga_step *first = ga_settings_plan(call->run->settings)->hooks[call->hook];
+	const struct ga_step *first = plan_of(call->run)->hooks[call->hook];
 
 	for (; call->step->fn.any != NULL; call->step++) {
 		enum ga_verdict verdict;
@@ -157,7 +163,7 @@ gac_call_continue(struct ga_call *call, enum ga_verdict verdict)
 enum ga_verdict
 ga_run_hook(struct ga_run *run, enum ga_hook_id hook, const void *event)
 {
-	const struct ga_step *steps = ga_settings_plan(run->settings)->hooks[hook];
+	const struct ga_step *steps = plan_of(run)->hooks[hook];
 	struct ga_call *call;
 	enum ga_verdict verdict;
 

@@ -21,7 +21,23 @@ ga_session_new(struct ga_worker *w, const struct ga_settings *settings)
 
 	s->worker = w;
 	s->snapshot = ga_snapshot_ref(ga_settings_snapshot(settings));
+	s->service_plan = s->plan = ga_settings_plan(settings);
 	return s;
+}
+
+const struct ga_plan *
+ga_session_plan(const struct ga_session *s)
+{
+	return s->plan;
+}
+
+void
+ga_session_leave(struct ga_call *call)
+{
+	struct ga_session *s = call->run->session;
+
+	if (s != NULL)
+		s->plan = gac_plan_without(s->snapshot, s->plan, call->step->inst);
 }
 
 struct ga_pool *
@@ -83,7 +99,7 @@ ga_txn_new(struct ga_worker *w, struct ga_session *session, const struct ga_sett
 	t->session = session;
 	t->worker = w;
 	t->settings = settings;
-	t->plan = ga_settings_plan(settings);
+	t->plan = session != NULL ? session->plan : ga_settings_plan(settings);
 	t->private_ = ga_alloc(pool, sizeof(struct gac_txn_private));
 	return t;
 }
@@ -136,6 +152,8 @@ ga_call_state(struct ga_call *call, enum ga_lifetime life)
 		return call->run->txn == NULL ? NULL : object_state(
 		    &gac_txn_private(call->run->txn)->states, call->run->txn->pool, inst,
 		    desc->txn_size);
+	case GA_LIFE_CONNECTION:
+		return call->run->connection == NULL ? NULL : gac_connection_state(call);
 	case GA_LIFE_INSTANCE:
 		return inst->state;
 	case GA_LIFE_CALL:
@@ -156,6 +174,7 @@ ga_call_pool(struct ga_call *call, enum ga_lifetime life)
 		if (call->pool == NULL)
 			call->pool = ga_pool_new(0);
 		return call->pool;
+	case GA_LIFE_CONNECTION:
 	case GA_LIFE_INSTANCE:
 		break;
 	}

@@ -15,6 +15,7 @@ struct ga_session {
 	struct ga_pool *pool;
 	void **states;				/* by module index; made when asked for */
 	struct gac_variable *variables;		/* variable.c; last set first */
+	const struct ga_plan *service_plan, *plan;	/* all modules; those that did not leave */
 };
 
 struct gac_txn_private {

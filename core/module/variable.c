@@ -59,6 +59,7 @@ void
 ga_session_variables_clear(struct ga_session *s)
 {
 	s->variables = NULL;
+	s->plan = s->service_plan;
 }
 
 struct ga_session *

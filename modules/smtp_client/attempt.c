@@ -87,7 +87,7 @@ describe(struct attempt *a, struct smtpc_conn *c, struct ga_message *m, const st
 	const struct ga_envelope *e = m != NULL ? smtpc_envelope(m, t) : NULL;
 
 	a->run = (struct ga_run){ .worker = c->loop->worker, .settings = c->route->settings,
-		.message = m, .object_id = c->id };
+		.message = m, .connection = &c->kept, .object_id = c->id };
 	a->ev = (struct ga_ev_attempt){
 		.envelope_id = t->envelope_id,
 		.connection_id = c->id,

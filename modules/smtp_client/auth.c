@@ -33,6 +33,18 @@ smtpc_auth_obstacle(const struct smtpc_conn *c)
 	return NULL;
 }
 
+/* The line that is in out, and alone there. */
+static void
+tell_line(struct smtpc_conn *c, const char *before, bool secret)
+{
+	char masked[64];
+	int n = snprintf(masked, sizeof masked, "%s%s", before, secret ? MASK : "");
+	struct ga_str line = { c->out.p + c->out.logged, c->out.n - c->out.logged - 2 };
+
+	smtpc_line_secret(c, (struct ga_str){ masked, (size_t)n }, secret ? line : GA_STR(""));
+	c->out.logged = c->out.n;
+}
+
 /* One line: before, then data in base64 when it is not empty. */
 static void
 send_line(struct smtpc_conn *c, const char *before, struct ga_str data)
@@ -45,13 +57,7 @@ send_line(struct smtpc_conn *c, const char *before, struct ga_str data)
 	}
 	smtpc_enter_since(c, SMTPC_AUTH, c->state == SMTPC_AUTH ? c->command_ms : ga_now_ms(c->loop->worker));
 	smtpc_out_credentials(&c->out, before, (struct ga_str){ (const char *)text.data, text.size });
-	if (GA_WANTED(c->plan, line)) {
-		char masked[64];
-		int n = snprintf(masked, sizeof masked, "%s%s", before, data.n > 0 ? MASK : "");
-
-		smtpc_line(c, GA_OUT_CMD, masked, (size_t)n);
-	}
-	c->out.logged = c->out.n;
+	tell_line(c, before, data.n > 0);
 	if (text.data != NULL)
 		gnutls_memset(text.data, 0, text.size);
 	gnutls_free(text.data);

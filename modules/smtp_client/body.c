@@ -158,6 +158,22 @@ advance(struct smtpc_body *b, size_t n)
 	}
 }
 
+/* The next n octets of iov have gone.  The command of BDAT is no text of the message. */
+static void
+tell(struct smtpc_conn *c, size_t n)
+{
+	const struct smtpc_body *b = &c->txn.body;
+
+	for (int i = b->iov_at; n > 0; i++) {
+		const char *p = b->iov[i].iov_base;
+		size_t len = b->iov[i].iov_len < n ? b->iov[i].iov_len : n;
+		bool head = p >= b->head && p < b->head + sizeof b->head;
+
+		smtpc_octets(c, GA_OUT_CMD, !head, (struct ga_str){ p, len });
+		n -= len;
+	}
+}
+
 /* Nothing is left in iov: what now?  BLOCKED stands for "plan more". */
 static enum smtpc_sent
 drained(const struct smtpc_body *b, bool end)
@@ -201,6 +217,8 @@ smtpc_body_send(struct smtpc_conn *c, bool end, int *error)
 			*error = (int)-n;
 			return SMTPC_SENT_ERROR;
 		}
+		if (GA_WANTED(c->plan, bytes))
+			tell(c, (size_t)n);
 		advance(b, (size_t)n);
 		/* one plan may be megabytes: a slow receiver is not a dead one */
 		smtpc_deadline(c, c->conf->smtp_data_block_timeout);

@@ -5,7 +5,8 @@
  *	smtp_client.c	the module: directives, services, drain and stop
  *	connect.c	from a batch to a connected stream
  *	targets.c	which hosts and addresses, in which order
- *	conn.c		a connection: stream, timer, states, hooks, its end
+ *	conn.c		a connection: stream, timer, states, its end
+ *	tell.c		what modules are told of it: lines, octets, its life
  *	session.c	TLS, greeting, EHLO, HELO, STARTTLS, QUIT
  *	auth.c		AUTH
  *	transaction.c	MAIL to the reply after the dot
@@ -220,6 +221,7 @@ struct smtpc_conn {
 	unsigned rcpt_limit;		/* learnt from LIMITS or 452 4.5.3; 0 = not yet */
 	unsigned undurable;		/* DONEs given to the spool and not answered */
 
+	struct ga_connection kept;	/* by modules */
 	struct smtpc_txn txn;
 	struct ga_ticket *carry;	/* of the same batch, for the next transaction */
 	unsigned ncarry;
@@ -300,8 +302,8 @@ smtpc_count(atomic_uint_fast64_t *c, int64_t by)
 void smtpc_conn_open(struct smtpc_loop *, struct ga_group *, struct ga_batch);
 /* Begin anew with the same tickets, without penalty. */
 void smtpc_conn_again(struct smtpc_conn *, const char *why, bool abort);
-/* Connect to the same address again (in clear). */
-void smtpc_conn_retry_clear(struct smtpc_conn *);
+/* Connect to the same address again, in clear: TLS failed. */
+void smtpc_conn_retry_clear(struct smtpc_conn *, const char *err);
 /* Try targets[target], or give up when there is none. */
 void smtpc_connect_next(struct smtpc_conn *);
 void smtpc_drop_stream(struct smtpc_conn *, const char *reason, bool abort);
@@ -334,11 +336,6 @@ void smtpc_write_failed(struct smtpc_conn *, int error);
 ga_stream_fn smtpc_stream_ready;
 ga_stream_tls_fn smtpc_stream_tls_done;
 
-/* Hooks: lines of SMTP, and what becomes of the connection. */
-void smtpc_line(struct smtpc_conn *, enum ga_line, const char *p, size_t n);
-void smtpc_tell_connection(struct smtpc_conn *, enum ga_hook_id, const char *reason);
-struct ga_addr smtpc_addr(const struct ga_sockaddr *, char buf[GA_SOCKADDR_TEXT]);
-
 #define SMTPC_NO_TLS "4.7.4"	/* STARTTLS is needed and not offered */
 struct smtpc_verdict;
 /* Remember why a host was given up. */
@@ -364,6 +361,20 @@ void smtpc_next_later(struct smtpc_conn *);
 /* Cut to room, with a NUL. */
 void smtpc_copy(char *to, size_t room, struct ga_str);
 char *smtpc_strdup(struct ga_str);	/* to be freed */
+
+/* --- tell.c --- */
+/* One event for each line of p. */
+void smtpc_line(struct smtpc_conn *, enum ga_line, const char *p, size_t n);
+/* One line with credentials in it: as everybody may see it, and as it is. */
+void smtpc_line_secret(struct smtpc_conn *, struct ga_str shown, struct ga_str secret);
+/* Octets that the stream has taken or given. */
+void smtpc_octets(struct smtpc_conn *, enum ga_line, bool content, struct ga_str);
+/* Octets [from, to) of out, which the stream has taken. */
+void smtpc_tell_sent(struct smtpc_conn *, size_t from, size_t to);
+/* A handshake ended; err NULL: well. */
+void smtpc_tell_tls(struct smtpc_conn *, const char *err);
+void smtpc_tell_connection(struct smtpc_conn *, enum ga_hook_id, const char *reason);
+struct ga_addr smtpc_addr(const struct ga_sockaddr *, char buf[GA_SOCKADDR_TEXT]);
 
 /* --- smtp_client.c --- */
 /* A connection of this loop, and all that held it, is gone: a drain may be over. */

@@ -232,67 +232,6 @@ timer_fired(struct ga_inst *inst, struct ga_worker *w, void *arg)
 	smtpc_conn_unref(c);
 }
 
-/* --- hooks --- */
-
-struct ga_addr
-smtpc_addr(const struct ga_sockaddr *sa, char buf[GA_SOCKADDR_TEXT])
-{
-	if (sa->len == 0)
-		return (struct ga_addr){ { "", 0 }, 0, 0 };
-	return (struct ga_addr){ ga_str_c(ga_sockaddr_text(sa, false, buf)),
-		ga_sockaddr_port(sa), (uint8_t)sa->u.sa.sa_family };
-}
-
-static void
-tell(struct smtpc_conn *c, enum ga_hook_id hook, const void *event)
-{
-	struct ga_run run = { .worker = c->loop->worker, .settings = c->route->settings,
-		.object_id = c->id };
-
-	ga_run_hook(&run, hook, event);
-}
-
-void
-smtpc_tell_connection(struct smtpc_conn *c, enum ga_hook_id hook, const char *reason)
-{
-	char local[GA_SOCKADDR_TEXT], remote[GA_SOCKADDR_TEXT];
-	struct ga_ev_connection ev;
-
-	if (c->plan->hooks[hook] == NULL)
-		return;
-	ev = (struct ga_ev_connection){
-		.id = c->id,
-		.local = smtpc_addr(&c->local, local),
-		.remote = smtpc_addr(&c->remote, remote),
-		.mx_hostname = ga_str_c(c->mx),
-		.virtual_mta = c->route->virtual_mta,
-		.domain = c->route->domain,
-		.group_key = smtpc.throttle->key(c->group),
-		.deliveries_done = c->done,
-		.tls = c->tls,
-		.reason = ga_str_c(reason),
-	};
-	tell(c, hook, &ev);
-}
-
-/* One ga_ev_line for each line of p. */
-void
-smtpc_line(struct smtpc_conn *c, enum ga_line kind, const char *p, size_t n)
-{
-	while (n > 0) {
-		const char *lf = memchr(p, '\n', n);
-		size_t len = lf != NULL ? (size_t)(lf - p) : n;
-		struct ga_ev_line ev = { c->id, kind, { p, len } };
-
-		if (len > 0 && p[len - 1] == '\r')
-			ev.text.n--;
-		tell(c, GA_HOOK_line, &ev);
-		len += lf != NULL;
-		p += len;
-		n -= len;
-	}
-}
-
 /* --- writing --- */
 
 static void
@@ -346,6 +285,8 @@ smtpc_flush(struct smtpc_conn *c)
 			return;
 		}
 		o->sent += (size_t)n;
+		if (GA_WANTED(c->plan, bytes))
+			smtpc_tell_sent(c, o->sent - (size_t)n, o->sent);
 	}
 	smtpc_out_reset(o);
 }
@@ -396,9 +337,10 @@ readable(struct smtpc_conn *c)
 {
 	ssize_t n = ga_stream_read(c->stream, c->loop->scratch, SMTPC_SCRATCH);
 
-	if (n > 0)
+	if (n > 0) {
+		smtpc_octets(c, GA_OUT_REPLY, false, (struct ga_str){ c->loop->scratch, (size_t)n });
 		got(c, c->loop->scratch, (size_t)n);
-	else if (n == 0)
+	} else if (n == 0)
 		smtpc_conn_lost(c, "4.4.2", true, "%s closed the connection", c->mx);
 	else if (n != -EAGAIN)
 		smtpc_conn_lost(c, "4.4.2", true, "connection to %s: %s", c->mx, strerror((int)-n));
@@ -608,6 +550,7 @@ smtpc_conn_close(struct smtpc_conn *c, const char *why, bool abort)
 	ga_timer_stop(c->timer);
 	c->armed_ms = 0;
 	smtpc_enter(c, SMTPC_CLOSED);
+	ga_connection_end(&c->kept);
 	smtpc_cursors_pass(l, c);
 	TAILQ_REMOVE(&l->all, c, all);
 	l->open--;

@@ -65,8 +65,10 @@ forget_session(struct smtpc_conn *c)
 void
 smtpc_drop_stream(struct smtpc_conn *c, const char *reason, bool abort)
 {
-	if (c->opening != NULL)
+	if (c->opening != NULL) {
 		c->transport->cancel(c->opening);
+		smtpc_tell_connection(c, GA_HOOK_connection_failed, reason);
+	}
 	c->opening = NULL;
 	if (c->stream == NULL)
 		return;
@@ -84,6 +86,7 @@ connected(struct ga_worker *w, struct ga_stream *s, int code, const char *err, v
 
 	c->opening = NULL;
 	if (s == NULL) {
+		smtpc_tell_connection(c, GA_HOOK_connection_failed, err != NULL ? err : strerror(code));
 		smtpc_conn_lost(c, "4.4.1", true, "%s (%s): %s", c->mx,
 		    ga_sockaddr_text(&c->remote, true, text), err != NULL ? err : strerror(code));
 		return;
@@ -204,9 +207,12 @@ smtpc_conn_again(struct smtpc_conn *c, const char *why, bool abort)
 }
 
 void
-smtpc_conn_retry_clear(struct smtpc_conn *c)
+smtpc_conn_retry_clear(struct smtpc_conn *c, const char *err)
 {
-	smtpc_drop_stream(c, "TLS handshake failed", true);
+	char why[300];
+
+	snprintf(why, sizeof why, "TLS failed (%s), once more in clear", err);
+	smtpc_drop_stream(c, why, true);
 	c->no_tls = true;
 	smtpc_connect_next(c);
 }

@@ -208,6 +208,7 @@ void
 smtpc_session_tls_done(struct smtpc_conn *c, const char *err)
 {
 	c->verified = err == NULL && smtpc_verify(c);
+	smtpc_tell_tls(c, err);
 	if (c->state == SMTPC_SMTPS) {
 		c->tls = err == NULL;
 		if (c->tls)
@@ -221,7 +222,7 @@ smtpc_session_tls_done(struct smtpc_conn *c, const char *err)
 	} else if (tls_required(c)) {
 		host_unfit(c, GA_AT_TLS, "4.7.5", err);
 	} else {
-		smtpc_conn_retry_clear(c);
+		smtpc_conn_retry_clear(c, err);
 	}
 }
 

@@ -611,6 +611,7 @@ smtpc_txn_next(struct smtpc_conn *c)
 		if (b.n > 0) {
 			smtpc_set_route(c, b.first->route);
 			c->reused = c->done > 0;
+			smtpc_tell_connection(c, GA_HOOK_connection_reused, "");
 			smtpc_prepare(c, b);
 		}
 	} while (b.n > 0 && c->txn.first == NULL);

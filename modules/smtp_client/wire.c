@@ -192,7 +192,7 @@ smtpc_out_reset(struct smtpc_out *o)
 	if (o->secret)
 		explicit_bzero(o->p, o->n);
 	o->secret = false;
-	o->n = o->sent = o->logged = 0;
+	o->n = o->sent = o->logged = o->secret_at = o->secret_end = 0;
 	if (o->room > OUT_KEEP)
 		smtpc_out_free(o);
 }
@@ -243,7 +243,9 @@ void
 smtpc_out_credentials(struct smtpc_out *o, const char *before, struct ga_str secret)
 {
 	out_str(o, ga_str_c(before));
+	o->secret_at = o->n;
 	out_str(o, secret);
+	o->secret_end = o->n;
 	out_str(o, GA_STR("\r\n"));
 	o->secret = true;
 }

@@ -54,7 +54,8 @@ bool smtpc_address_clean(struct ga_str address, bool *utf8);
 struct smtpc_out {
 	char *p;
 	size_t n, room;
-	bool secret;		/* wipe p when all is gone */
+	bool secret;		/* wipe p when all is gone: */
+	size_t secret_at, secret_end;	/* there is a secret in it */
 	size_t sent;		/* octets of p that are gone, */
 	size_t logged;		/* and those that hooks were told of */
 };

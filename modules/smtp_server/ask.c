@@ -15,6 +15,7 @@ answered(struct ga_run *run, enum ga_verdict v, void *arg)
 	struct smtpd_session *s = arg;
 
 	smtpd_enter(s);
+	s->plan = ga_session_plan(s->ga);
 	if (s->state == S_ASK) {
 		s->state = s->asked_in;
 		smtpd_deadline(s, s->gen->conf->smtpd_timeout);
@@ -30,7 +31,7 @@ smtpd_ask(struct smtpd_session *s, enum ga_hook_id hook, const void *event,
 {
 	enum ga_verdict v;
 
-	if (s->gen->plan->hooks[hook] == NULL) {
+	if (s->plan->hooks[hook] == NULL) {
 		answer(s, GA_PASS);
 		return;
 	}
@@ -44,6 +45,7 @@ smtpd_ask(struct smtpd_session *s, enum ga_hook_id hook, const void *event,
 	s->run.arg = s;
 	s->answer = answer;
 	v = ga_run_hook(&s->run, hook, event);
+	s->plan = ga_session_plan(s->ga);
 	if (v != GA_SUSPENDED_) {
 		answer(s, v);
 		return;
@@ -74,16 +76,36 @@ smtpd_refused(struct smtpd_session *s, enum ga_verdict v)
 }
 
 void
-smtpd_tell_line(struct smtpd_session *s, enum ga_line kind, struct ga_str text)
+smtpd_tell(struct smtpd_session *s, enum ga_hook_id hook, const void *event)
 {
-	struct ga_ev_line ev = { .session_id = s->id, .kind = kind, .text = text };
 	struct ga_run run;
 
-	memset(&run, 0, sizeof run);
+	/* of a large struct what a watch hook needs: lines are many */
+	memset(&run, 0, offsetof(struct ga_run, reply));
 	run.worker = s->w->loop;
 	run.settings = s->gen->settings;
 	run.session = s->ga;
 	run.txn = s->txn;
 	run.object_id = s->id;
-	ga_run_hook(&run, GA_HOOK_line, &ev);
+	ga_run_hook(&run, hook, event);
+	s->plan = ga_session_plan(s->ga);
+}
+
+void
+smtpd_tell_content(struct smtpd_session *s, const char *p, size_t n)
+{
+	struct ga_ev_bytes ev = { .session_id = s->id, .kind = GA_IN_CMD, .content = true,
+		.octets = { p, n } };
+
+	if (n > 0)
+		smtpd_tell(s, GA_HOOK_bytes, &ev);
+}
+
+void
+smtpd_tell_line(struct smtpd_session *s, enum ga_line kind, struct ga_str shown, struct ga_str line)
+{
+	struct ga_ev_line ev = { .session_id = s->id, .kind = kind, .text = shown,
+		.secret = shown.p != line.p ? line : GA_STR("") };
+
+	smtpd_tell(s, GA_HOOK_line, &ev);
 }

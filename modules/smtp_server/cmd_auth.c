@@ -498,7 +498,7 @@ smtpd_auth_line(struct smtpd_session *s, struct ga_str line)
 	char room[SMTPD_SHOWN];
 
 	if (smtpd_asks(s, line))
-		smtpd_tell_line(s, GA_IN_CMD, smtpd_line_shown(s, line, false, room));
+		smtpd_tell_line(s, GA_IN_CMD, smtpd_line_shown(s, line, false, room), line);
 	if (ga_str_eq(line, GA_STR("*"))) {
 		smtpd_auth_stop(s);
 		smtpd_say(s, "501 5.7.0 Authentication cancelled");

@@ -129,6 +129,8 @@ smtpd_input_chunk(struct smtpd_session *s, const char *p, size_t n)
 	struct smtpd_bdat *b = &s->bdat;
 	size_t used = n < b->left ? n : (size_t)b->left;
 
+	if (smtpd_asks(s, bytes))
+		smtpd_tell_content(s, p, used);
 	if (b->fault.n > 0)
 		s->raw += used;
 	else

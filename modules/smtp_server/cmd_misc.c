@@ -31,6 +31,7 @@ smtpd_cmd_quit(struct smtpd_session *s, struct ga_str arg)
 		return;
 	}
 	smtpd_say(s, "221 2.0.0 Bye");
+	s->over = "quit";
 	smtpd_close(s, false);
 }
 

@@ -96,14 +96,8 @@ tell_tls(struct smtpd_session *s)
 		.peer_name = bounded(i->tls_peer, sizeof i->tls_peer),
 		.verified = i->tls_verified,
 	};
-	struct ga_run run;
 
-	memset(&run, 0, sizeof run);
-	run.worker = s->w->loop;
-	run.settings = s->gen->settings;
-	run.session = s->ga;
-	run.object_id = s->id;
-	ga_run_hook(&run, GA_HOOK_tls, &ev);
+	smtpd_tell(s, GA_HOOK_tls, &ev);
 }
 
 void
@@ -115,6 +109,7 @@ smtpd_tls_done(struct ga_stream *stream, const char *err, void *arg)
 	if (err != NULL) {
 		ga_log(s->w->inst, GA_INFO, "GA-SMTPD-0011", "session %llu of %s: TLS: %s",
 		    (unsigned long long)s->id, s->peer_text, err);
+		s->over = ga_fmt(ga_session_pool(s->ga), "TLS: %s", err).p;
 		smtpd_abort(s);
 	} else {
 		atomic_fetch_add(&s->gen->service->count.tls, 1);

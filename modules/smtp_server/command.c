@@ -115,7 +115,7 @@ run_command(struct smtpd_session *s, struct ga_str line)
 	char shown[SMTPD_SHOWN];
 
 	if (smtpd_asks(s, line))
-		smtpd_tell_line(s, GA_IN_CMD, smtpd_line_shown(s, line, c != NULL, shown));
+		smtpd_tell_line(s, GA_IN_CMD, smtpd_line_shown(s, line, c != NULL, shown), line);
 	if (c != NULL)
 		s->auth_tried = false;
 	if (c != NULL && c->run != smtpd_cmd_http && smtpd_tls_missing(s, verb))

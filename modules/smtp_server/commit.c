@@ -126,6 +126,7 @@ message_over(struct smtpd_session *s, bool accepted)
 	struct smtpd_counters *c = &s->gen->service->count;
 
 	if (accepted) {
+		s->messages++;
 		atomic_fetch_add(&c->messages, 1);
 		atomic_fetch_add(&c->recipients, s->txn->nrcpts);
 		atomic_fetch_add(&c->octets, s->scan.size);

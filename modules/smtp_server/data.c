@@ -12,6 +12,8 @@ smtpd_input_data(struct smtpd_session *s, const char *p, size_t n)
 {
 	size_t used = smtpd_receive(s, p, n);
 
+	if (smtpd_asks(s, bytes))
+		smtpd_tell_content(s, p, used);
 	if (s->complete)
 		smtpd_message_complete(s);
 	else if (s->refusal != REFUSE_NOT && s->raw > smtpd_drop_limit(s))

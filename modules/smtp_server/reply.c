@@ -35,7 +35,9 @@ tell_lines(struct smtpd_session *s, struct ga_str text)
 		const char *lf = memchr(text.p, '\n', text.n);
 		size_t n = lf != NULL ? (size_t)(lf - text.p) + 1 : text.n;
 
-		smtpd_tell_line(s, GA_IN_REPLY, (struct ga_str){ text.p, n >= 2 ? n - 2 : 0 });
+		struct ga_str line = { text.p, n >= 2 ? n - 2 : 0 };
+
+		smtpd_tell_line(s, GA_IN_REPLY, line, line);
 		text.p += n;
 		text.n -= n;
 	}
@@ -48,8 +50,11 @@ smtpd_say_secret(struct smtpd_session *s, struct ga_str text, struct ga_str show
 		return;
 	if (text.p[0] == '5')
 		s->errors++;
-	if (smtpd_asks(s, line))
-		tell_lines(s, shown);
+	if (smtpd_asks(s, line) && shown.p == text.p)
+		tell_lines(s, text);
+	else if (smtpd_asks(s, line))
+		smtpd_tell_line(s, GA_IN_REPLY, (struct ga_str){ shown.p, shown.n - 2 },
+		    (struct ga_str){ text.p, text.n - 2 });
 	put_out(s, text);
 }
 
@@ -85,6 +90,7 @@ void
 smtpd_goodbye(struct smtpd_session *s, const char *enhanced, const char *text)
 {
 	smtpd_sayf(s, "421 %s %s %s", enhanced, ga_hostname(), text);
+	s->over = text;
 	smtpd_close(s, true);
 }
 

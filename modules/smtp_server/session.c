@@ -159,6 +159,7 @@ smtpd_session_begin(struct smtpd_session *s)
 	smtpd_enter_state(s, S_GREETING);
 	smtpd_deadline(s, s->gen->conf->smtpd_timeout);
 	smtpd_variables_begin(s);
+	s->plan = ga_session_plan(s->ga);
 	if (!s->greeted)
 		s->xclient = !s->unnamed && smtpd_networks_have(&s->gen->access.xclient, &s->peer);
 	if (smtpd_asks(s, connect)) {
@@ -199,6 +200,7 @@ new_session(struct smtpd_worker *w, struct smtpd_gen *gen, const struct smtpd_ar
 	s->stream->arg = s;
 	s->timer = ga_timer_new(w->inst, w->loop, timer_fired, s);
 	s->ga = ga_session_new(w->loop, gen->settings);
+	s->plan = ga_session_plan(s->ga);
 	return s;
 }
 
@@ -263,6 +265,8 @@ smtpd_close(struct smtpd_session *s, bool linger)
 		return;
 	if (ga_run_busy(&s->run))
 		ga_run_cancel(&s->run, GA_WHY_PEER_GONE);
+	if (s->over == NULL)
+		s->over = s->eof ? "closed by the client" : "refused";
 	s->linger = linger;
 	smtpd_enter_state(s, S_CLOSING);
 	smtpd_deadline(s, LINGER_MS * 5);
@@ -294,6 +298,16 @@ unlink_session(struct smtpd_session *s)
 	}
 }
 
+static void
+tell_disconnect(struct smtpd_session *s)
+{
+	struct ga_ev_disconnect ev = { .s = s->ga, .session_id = s->id, .messages = s->messages,
+		.tls = s->tls, .reason = ga_str_c(s->over != NULL ? s->over : "lost") };
+
+	if (smtpd_asks(s, disconnect))
+		smtpd_tell(s, GA_HOOK_disconnect, &ev);
+}
+
 /* The connection goes; with a message at intake the rest waits for its answer. */
 static void
 destroy(struct smtpd_session *s)
@@ -301,6 +315,7 @@ destroy(struct smtpd_session *s)
 	if (ga_run_busy(&s->run))
 		ga_run_cancel(&s->run, GA_WHY_PEER_GONE);
 	if (s->stream != NULL) {
+		tell_disconnect(s);
 		ga_stream_close(s->stream, false);
 		s->stream = NULL;
 		ga_timer_free(s->timer);

@@ -92,6 +92,7 @@ struct smtpd_session {
 	struct ga_timer *timer;
 	uint64_t deadline_ms, timer_due_ms;	/* 0: none */
 	struct ga_session *ga;
+	const struct ga_plan *plan;		/* of ga */
 	uint64_t id;
 
 	/* input left over, output the client has not taken */
@@ -101,6 +102,8 @@ struct smtpd_session {
 	bool eof;				/* no more will come */
 	size_t behind;				/* octets that came behind the command being run */
 	bool linger;
+	const char *over;			/* why it ends; NULL: it was lost */
+	unsigned messages;			/* accepted */
 	bool blocked;				/* commands wait until replies are read */
 	/* a line being dropped */
 	bool skip, skip_cr;
@@ -219,7 +222,7 @@ void smtpd_say_secret(struct smtpd_session *, struct ga_str, struct ga_str shown
 void smtpd_sayf(struct smtpd_session *, const char *fmt, ...) GA_PRINTF(2, 3);
 /* The reply to EHLO: what holds for every client, and what for this one alone (ehlo.c). */
 void smtpd_say_ehlo(struct smtpd_session *, struct ga_str common);
-/* 421 and the end. */
+/* 421 and the end.  text: a constant. */
 void smtpd_goodbye(struct smtpd_session *, const char *enhanced, const char *text);
 /* The refusal that a reply of a module or of intake says; fallback: code 4 or 5. */
 void smtpd_say_reply(struct smtpd_session *, const struct ga_reply *, enum ga_verdict);
@@ -227,10 +230,15 @@ void smtpd_say_reply(struct smtpd_session *, const struct ga_reply *, enum ga_ve
 /* ask.c */
 /* Asks hook; answer is called now, or later from S_ASK. */
 void smtpd_ask(struct smtpd_session *, enum ga_hook_id, const void *event, smtpd_answer_fn *);
-#define smtpd_asks(s, hook) GA_WANTED((s)->gen->plan, hook)
+#define smtpd_asks(s, hook) GA_WANTED((s)->plan, hook)
 /* TEMPFAIL, REJECT, CLOSE: says so, true. */
 bool smtpd_refused(struct smtpd_session *, enum ga_verdict);
-void smtpd_tell_line(struct smtpd_session *, enum ga_line, struct ga_str);
+/* A watch hook that somebody listens to. */
+void smtpd_tell(struct smtpd_session *, enum ga_hook_id, const void *event);
+/* shown: as line is, or in its place when it holds credentials. */
+void smtpd_tell_line(struct smtpd_session *, enum ga_line, struct ga_str shown, struct ga_str line);
+/* Octets of a message, as they came. */
+void smtpd_tell_content(struct smtpd_session *, const char *, size_t n);
 
 /* command.c */
 size_t smtpd_input_command(struct smtpd_session *, const char *, size_t n);

@@ -71,6 +71,8 @@ GA_EXPORT bool ga_settings_place(const struct ga_settings *, const char *module,
 /* Where a block comes in the order of resolution: of two, the lower one decides. UINT_MAX: it has
  * no say in this scope. */
 GA_EXPORT unsigned ga_settings_rank(const struct ga_settings *, const struct ga_object *);
+/* The narrowest block of the scope: the smtp_service of a session's; NULL: general. */
+GA_EXPORT const struct ga_object *ga_settings_block(const struct ga_settings *);
 /* A flag of another module, whose struct is its own; false if there is no such directive. */
 GA_EXPORT bool ga_settings_flag(const struct ga_settings *, const char *module, const char *field);
 /* The plan of hooks (order of load_module, use_module applied) of the scope. */

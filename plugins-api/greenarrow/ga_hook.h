@@ -35,8 +35,8 @@ GA_EXPORT struct ga_inst *ga_call_inst(struct ga_call *);
 GA_EXPORT struct ga_worker *ga_call_worker(struct ga_call *);
 /* The module's directives as resolved for the scope of the call. */
 GA_EXPORT const void *ga_call_conf(struct ga_call *);
-/* The module's zeroed memory of that lifetime (session_size, txn_size of the
- * descriptor), and the pool of the lifetime. */
+/* The module's zeroed memory of that lifetime (session_size, txn_size, connection_size of
+ * the descriptor), and the pool of the lifetime (none for GA_LIFE_CONNECTION). */
 GA_EXPORT void *ga_call_state(struct ga_call *, enum ga_lifetime);
 GA_EXPORT struct ga_pool *ga_call_pool(struct ga_call *, enum ga_lifetime);
 
@@ -56,6 +56,10 @@ GA_EXPORT bool ga_session_variable(const struct ga_session *, struct ga_str name
 GA_EXPORT void ga_session_variable_set(struct ga_session *, struct ga_str name,
     struct ga_str value);
 GA_EXPORT void ga_session_variable_unset(struct ga_session *, struct ga_str name);
+/* The module of this call has nothing more to do in the call's inbound session: none of its
+ * hooks is called in it again until connect is asked anew.  For modules that a variable
+ * switches on. */
+GA_EXPORT void ga_session_leave(struct ga_call *);
 
 /* The reply that goes with TEMPFAIL, REJECT or CLOSE: code 4yz/5yz (RFC 5321),
  * enhanced "4.7.1" (RFC 3463), text of one line.  The last one before the verdict counts;
@@ -166,13 +170,29 @@ struct ga_ev_outgoing {
 	uint64_t size;
 	unsigned nrcpt;
 };
+/*
+ * An outgoing connection.
+ *   connection_opened  connected, before the greeting
+ *   connection_failed  could not be connected; reason.  local: the source, when one is chosen
+ *   connection_tls     a handshake ended: tls_version and tls_cipher, or reason, and then the
+ *                      connection is closed
+ *   connection_saved   kept open without work
+ *   connection_reused  begins another transaction, saved before or not; virtual_mta, domain and
+ *                      the scope of the hook are those of that transaction
+ *   connection_closed  is about to be closed, by either side; reason
+ * When a host is given up and another is tried for the same recipients the id is another one; memory of
+ * GA_LIFE_CONNECTION stays.
+ */
 struct ga_ev_connection {
 	uint64_t id;		/* as shown by remote_connections */
 	struct ga_addr local, remote;
 	struct ga_str mx_hostname, virtual_mta, domain, group_key;
 	unsigned deliveries_done;
 	bool tls;
-	struct ga_str reason;	/* closed: why */
+	struct ga_str reason;	/* closed, failed: why */
+	/* appended; of connection_tls */
+	struct ga_str tls_version, tls_cipher;	/* "TLS1.3", "TLS_AES_256_GCM_SHA384" */
+	bool verified;		/* a valid certificate of the host's name; only where one is asked for */
 };
 enum ga_line { GA_IN_CMD, GA_IN_REPLY, GA_OUT_CMD, GA_OUT_REPLY };
 /* One line of SMTP, without CRLF, credentials masked.  IN: we are the server. */
@@ -180,6 +200,31 @@ struct ga_ev_line {
 	uint64_t session_id;
 	enum ga_line kind;
 	struct ga_str text;
+	/* appended */
+	struct ga_str secret;	/* the line as it is, where text has [credentials] in it, else
+				   empty.  Wiped after the call; to be written nowhere unless
+				   somebody who may has asked for that */
+};
+/*
+ * Octets as they cross a connection, piece by piece, inside TLS where there is TLS; each direction
+ * in its order.  OUT: all of them, sent ones when the stream has taken them.  IN: the text of
+ * messages alone (everything else is lines, and told as such), up to and with the dot.
+ */
+struct ga_ev_bytes {
+	uint64_t session_id;	/* OUT: the connection's */
+	enum ga_line kind;	/* of GA_IN_CMD, GA_OUT_CMD, GA_OUT_REPLY: the direction */
+	bool content;		/* of a message, as DATA or BDAT carry it */
+	bool secret;		/* credentials: see ga_ev_line */
+	struct ga_str octets;	/* never empty; a line, or a CRLF, may be cut in two */
+};
+/* An inbound connection is about to be closed, by either side.  The last hook of its
+ * session but for those of a message that is on its way to storage. */
+struct ga_ev_disconnect {
+	struct ga_session *s;
+	uint64_t session_id;
+	unsigned messages;	/* accepted */
+	bool tls;
+	struct ga_str reason;	/* "quit", "closed by the client", "TLS: ..." */
 };
 enum ga_outcome { GA_DELIVERED, GA_DEFERRED, GA_FAILED };
 /* One attempt of one envelope has ended.  result is asked before it goes on record: ACCEPT makes

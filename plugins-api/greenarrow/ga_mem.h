@@ -30,8 +30,10 @@ struct ga_pool;
 enum ga_lifetime {
 	GA_LIFE_CALL,		/* until this hook call is answered */
 	GA_LIFE_TXN,		/* until the SMTP transaction ends */
-	GA_LIFE_SESSION,	/* until the connection closes */
-	GA_LIFE_INSTANCE	/* until this configured instance is destroyed */
+	GA_LIFE_SESSION,	/* until the inbound connection closes */
+	GA_LIFE_INSTANCE,	/* until this configured instance is destroyed */
+	GA_LIFE_CONNECTION	/* until an outgoing connection gives its place in the group
+				   back, whatever hosts it had tried before */
 };
 
 /*

@@ -38,6 +38,9 @@ struct ga_command {
 	int (*run)(struct ga_inst *, int argc, char **argv);
 };
 
+/* What a hook's settings are of: an smtp_service, or mail on its way out (VirtualMTA x domain). */
+enum ga_scope { GA_SCOPE_SERVICE, GA_SCOPE_DELIVERY };
+
 enum ga_module_flag {
 	GA_KEEP_INSTANCE = 1	/* one instance for the life of the process */
 };
@@ -87,6 +90,13 @@ struct ga_module {
 	 * none of its hooks is called in a scope that has them.  Asked once a scope, of a module
 	 * that is switched on there; any thread; pure.  NULL: it always has. */
 	bool (*wants)(const void *conf);
+
+	/* From here on: ABI 1.4.  Memory for each outgoing connection, and its end: like session_size
+	 * and session_end. */
+	uint32_t connection_size;
+	void (*connection_end)(struct ga_inst *, void *state);
+	/* As wants, for one hook: false: that hook is not called in such a scope. */
+	bool (*wants_hook)(const void *conf, enum ga_scope, const char *hook);
 };
 
 /* The memory of inst_size and worker_size octets; the instance's pool (main

@@ -52,6 +52,17 @@ GA_EXPORT struct ga_pool *ga_session_pool(struct ga_session *);
 /* All its variables are forgotten (ga_hook.h): the client is another one. */
 GA_EXPORT void ga_session_variables_clear(struct ga_session *);
 
+/* The plan in force for it: that of its service, without modules that left (ga_session_leave).
+ * Changes only while a hook of the session runs, and by ga_session_variables_clear(), with
+ * which all take part again. */
+GA_EXPORT const struct ga_plan *ga_session_plan(const struct ga_session *);
+
+/* What modules keep with an outgoing connection (GA_LIFE_CONNECTION).  Embedded in its owner's
+ * object, zeroed at first; costs nothing until a module asks.  One loop.  _end() tells the modules and frees
+ * what they kept; after it the struct may be used for another connection. */
+struct ga_connection { struct gac_kept *kept_; };
+GA_EXPORT void ga_connection_end(struct ga_connection *);
+
 struct ga_rcpt {
 	struct ga_str to;		/* as given, in the transaction's pool */
 	struct ga_str domain;		/* lower case, A-label */
@@ -99,6 +110,7 @@ struct ga_run {
 	const struct ga_settings *settings;
 	struct ga_session *session;	/* NULL where it does not apply */
 	struct ga_txn *txn;
+	struct ga_connection *connection;
 	struct ga_content *content;	/* what ga_header_* edit */
 	struct ga_message *message;	/* whose notes ga_note_get() reads */
 	uint64_t object_id;		/* for logs: session, message or connection */
@@ -114,8 +126,8 @@ struct ga_run {
 };
 /*
  * Ask (decide, shape, permit) or tell (watch: always PASS).  Never returns
- * GA_FAILED_: the module's on_failure was applied.  The plan comes from
- * run->settings.  The event must live until the answer.
+ * GA_FAILED_: the module's on_failure was applied.  The plan is that of run->session, if
+ * there is one, else of run->settings.  The event must live until the answer.
  */
 GA_EXPORT enum ga_verdict ga_run_hook(struct ga_run *, enum ga_hook_id, const void *event);
 /* The object goes away while a question is open: its module is told. No-op otherwise. */

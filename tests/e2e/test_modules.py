@@ -13,7 +13,7 @@ import time
 import pytest
 
 from gatest import arrivals, corpus, daemon, need, ports, smtp
-from gatest.badsink import Default, Each
+from gatest.badsink import Close, Default, Delay, Each, Lines
 
 SOURCE = corpus.SOURCE_ROOT / "tests/e2e/modules/every_hook.c"
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Werror")
@@ -627,6 +627,58 @@ def test_connections_are_told_when_they_open_are_saved_reused_and_close(hooked, 
         assert told["group"] == one.trace("acquire")[0]["group"] and told["mx"] and told["tls"] == "0"
     assert (opened["done"], reused["done"], closed["done"]) == ("0", "1", "2") and closed["reason"]
     assert len(one.lines("connection_opened")) == 1
+
+
+def test_tls_and_connections_that_fail_are_told_with_their_reasons(hooked, sinks, certificate):
+    sink = sinks({"STARTTLS": Each(["220 go", Delay(0.3), b"not TLS at all\r\n", Close()], Default())}, certificate=certificate)
+    one = hooked(route=f"127.0.0.1:{ports.free_port()}", retry="retry_schedule 1s")
+    one.server.submit()
+    failed = one.trace("connection_failed")[0]
+    assert failed["reason"].endswith("Connection refused") and (failed["local"], failed["vmta"]) == ("127.0.0.2", "ip-1")
+    one.reload(route=sink)
+    sink.wait_messages(1)               # in clear
+    one.server.submit()
+    sink.wait_messages(2)
+    wrong, right = one.trace("connection_tls", 2)
+    assert wrong["reason"] and wrong["tls"] == "0" and (right["reason"], right["tls"]) == ("", "1")
+    encrypted = one.trace("connection_encrypted", 2)[1]
+    assert encrypted["version"].startswith("TLS1.") and encrypted["cipher"] and encrypted["verified"] == "0"
+    assert one.trace("connection_closed", 2)[0]["reason"].startswith("TLS failed (")
+    one.trace("connection_end", len(one.lines("connection_failed")) + 2)
+    assert [t["calls"] for t in one.trace("connection_end")][-2:] == ["5", "3"], "two connections of one attempt share their memory"
+
+
+def octets(one, kind, content=None):
+    """What was told of one direction, put together; secrets as `-`."""
+    told = [t for line in one.lines("bytes") if line.split()[1] == kind for t in [dict(re.findall(r"(\w+)=(\S*)", line))]]
+    return b"".join(b"-" if t["hex"] == "-" else bytes.fromhex(t["hex"]) for t in told if content in (None, t["content"]))
+
+
+def test_octets_are_told_as_they_crossed_but_credentials_apart(hooked, sinks):
+    sink = sinks({"EHLO": Lines(250, "sink.example", "AUTH PLAIN", "SIZE 1000000"), "other": "235 2.7.0 welcome"})
+    one = hooked(route=sink, everywhere="every_hook_octets yes\ndomain receiver.example {\n  destination_username someone\n  destination_password canary\n"
+                 "  destination_auth_cleartext yes\n}", service="every_hook_octets yes")
+    wire = corpus.simple()
+    one.server.submit(wire)
+    message = sink.wait_messages(1)[0]
+    one.trace("connection_end")
+    assert octets(one, "in<", "1") == wire + b".\r\n", "of what came in, the message"
+    assert octets(one, "out>", "1") == message.wire + b".\r\n"
+    sent, heard = octets(one, "out>"), octets(one, "out<")
+    assert sent.startswith(b"EHLO mail1.test.example\r\nAUTH PLAIN -\r\nMAIL FROM:<a@sender.example>") and sent.endswith(b".\r\nQUIT\r\n")
+    assert b"235 2.7.0 welcome\r\n" in heard and heard.count(b"\r\n") >= 9
+    assert one.trace("connection_end")[0]["calls"] == "2"
+
+
+def test_a_module_that_leaves_a_session_hears_no_more_of_it(both, sink):
+    one = both(route=sink, service="every_hook_leave yes\nother_hook_octets yes")
+    one.server.submit()
+    sink.wait_messages(1)
+    ended = one.trace("disconnect", 2, of="other_hook")[1]
+    assert (ended["messages"], ended["reason"], ended["tls"]) == ("1", "quit", "0")
+    assert one.trace("connect", 2) and not one.lines("helo") and not one.lines("mail") and not one.lines("disconnect")
+    assert not [line for line in one.lines("line") if line.startswith("line in")]
+    assert one.trace("mail", of="other_hook") and one.trace("session_end", 2)
 
 
 def test_every_line_of_smtp_is_told_in_both_directions(hooked, sink):

@@ -103,6 +103,7 @@ ga_settings_conf(const struct ga_settings *s, const char *module)
 }
 
 const struct ga_plan *ga_settings_plan(const struct ga_settings *s) { return &s->plan; }
+void ga_connection_end(struct ga_connection *c) { }
 
 static enum ga_verdict
 attempt_hook(struct ga_run *run, enum ga_hook_id hook, const struct ga_ev_attempt *ev)

@@ -45,6 +45,8 @@
 	X(string, every_hook_only, "", "", ANYWHERE, "The one recipient that rcpt answers about")	\
 	X(string, every_hook_redirect, "", "", ANYWHERE, "Recipient to use instead")		\
 	X(string, every_hook_route, "", "", ANYWHERE, "VirtualMTA to use instead")		\
+	X(flag, every_hook_octets, "no", "", ANYWHERE, "Ask for bytes too")			\
+	X(flag, every_hook_leave, "no", "", "smtp_service", "Leave each session in connect")	\
 	X(duration, every_hook_again, "0", "", ANYWHERE,					\
 	    "When a deferred or held attempt is to be tried again")
 
@@ -54,7 +56,7 @@ GA_CONF_SCHEMA(every_hook_conf, EVERY_HOOK_DIRECTIVES);
 
 enum wait_for { TIMER, WORK, DESCRIPTOR, DNS };	/* the words of every_hook_wait, in order */
 
-/* Lifetimes: instance, loop of an instance, session, transaction. */
+/* Lifetimes: instance, loop of an instance, session, transaction, outgoing connection. */
 struct instance {
 	int trace;
 };
@@ -67,6 +69,9 @@ struct session {
 };
 struct txn {
 	unsigned rcpts;
+};
+struct connection {
+	unsigned calls;			/* hooks of connection_* so far */
 };
 
 /* --- the trace --- */
@@ -282,6 +287,8 @@ on_connect(struct ga_call *call, const struct ga_ev_connect *ev)
 {
 	trace(ga_call_inst(call), "connect call=%u peer=%.*s local=%.*s:%u service=%.*s tls=%d", count(call),
 	    S(ev->peer.text), S(ev->local.text), ev->local.port, S(ev->service), ev->tls);
+	if (conf_of(call)->every_hook_leave)
+		ga_session_leave(call);
 	return answer(call, "connect");
 }
 
@@ -534,6 +541,9 @@ on_outgoing(struct ga_call *call, const struct ga_ev_outgoing *ev)
 static void
 connection(struct ga_call *call, const char *what, const struct ga_ev_connection *ev)
 {
+	struct connection *kept = (struct connection *)ga_call_state(call, GA_LIFE_CONNECTION);
+
+	kept->calls++;
 	trace(ga_call_inst(call), "%s id=%" PRIu64 " local=%.*s remote=%.*s:%u mx=%.*s vmta=%.*s domain=%.*s "
 	    "group=%.*s done=%u tls=%d reason=%.*s", what, ev->id, S(ev->local.text), S(ev->remote.text),
 	    ev->remote.port, S(ev->mx_hostname), S(ev->virtual_mta), S(ev->domain), S(ev->group_key),
@@ -565,10 +575,46 @@ on_closed(struct ga_call *call, const struct ga_ev_connection *ev)
 }
 
 static void
+on_failed(struct ga_call *call, const struct ga_ev_connection *ev)
+{
+	connection(call, "connection_failed", ev);
+}
+
+static void
+on_connection_tls(struct ga_call *call, const struct ga_ev_connection *ev)
+{
+	connection(call, "connection_tls", ev);
+	trace(ga_call_inst(call), "connection_encrypted id=%" PRIu64 " version=%.*s cipher=%.*s verified=%d", ev->id,
+	    S(ev->tls_version), S(ev->tls_cipher), ev->verified);
+}
+
+static const char *const kinds[] = { "in<", "in>", "out>", "out<" };
+
+/* Secrets are counted, not written. */
+static void
+on_bytes(struct ga_call *call, const struct ga_ev_bytes *ev)
+{
+	struct ga_pool *pool = ga_call_pool(call, GA_LIFE_CALL);
+	char *hex = (char *)ga_alloc(pool, 2 * ev->octets.n + 2);
+
+	for (size_t i = 0; !ev->secret && i < ev->octets.n; i++)
+		snprintf(hex + 2 * i, 3, "%02x", (unsigned char)ev->octets.p[i]);
+	if (ev->secret)
+		hex[0] = '-';
+	trace(ga_call_inst(call), "bytes %s session=%" PRIu64 " content=%d n=%zu hex=%s", kinds[ev->kind], ev->session_id,
+	    ev->content, ev->octets.n, hex);
+}
+
+static void
+on_disconnect(struct ga_call *call, const struct ga_ev_disconnect *ev)
+{
+	trace(ga_call_inst(call), "disconnect session=%" PRIu64 " messages=%u tls=%d reason=%.*s", ev->session_id, ev->messages,
+	    ev->tls, S(ev->reason));
+}
+
+static void
 on_line(struct ga_call *call, const struct ga_ev_line *ev)
 {
-	static const char *const kinds[] = { "in<", "in>", "out>", "out<" };
-
 	trace(ga_call_inst(call), "line %s %.*s session=%" PRIu64, kinds[ev->kind], S(ev->text), ev->session_id);
 }
 
@@ -606,7 +652,9 @@ on_attempt_done(struct ga_call *call, const struct ga_ev_attempt *ev)
 	X(connection_opened, on_opened) X(connection_saved, on_saved)			\
 	X(connection_reused, on_reused) X(connection_closed, on_closed)			\
 	X(line, on_line) X(attempt_done, on_attempt_done) X(auth, on_auth)		\
-	X(result, on_result)
+	X(result, on_result) X(connection_failed, on_failed)				\
+	X(connection_tls, on_connection_tls) X(bytes, on_bytes)				\
+	X(disconnect, on_disconnect)
 
 #define NAME_OF(hook, fn) #hook,
 static const char *const hook_names[] = { EVERY_HOOK_HOOKS(NAME_OF) };
@@ -715,6 +763,20 @@ txn_end(struct ga_inst *inst, struct ga_txn *txn, void *state, enum ga_end end)
 	trace(inst, "txn_end rcpts=%u end=%d", ((struct txn *)state)->rcpts, (int)end);
 }
 
+static void
+connection_end(struct ga_inst *inst, void *state)
+{
+	trace(inst, "connection_end calls=%u", ((struct connection *)state)->calls);
+}
+
+/* Octets are many: they are told where the module's own directive asks for them. */
+static bool
+wants_hook(const void *conf, enum ga_scope scope, const char *hook)
+{
+	(void)scope;
+	return strcmp(hook, "bytes") != 0 || ((const struct every_hook_conf *)conf)->every_hook_octets;
+}
+
 GA_MODULE(every_hook, "1.0.0", "smtp_service ip_address relay_server domain", EVERY_HOOK_HOOKS,
 	EVERY_HOOK_DIRECTIVES,
 	.summary = "Example: uses every hook",
@@ -732,4 +794,7 @@ GA_MODULE(every_hook, "1.0.0", "smtp_service ip_address relay_server domain", EV
 	.drain = drain,
 	.stop = stop,
 	.session_end = session_end,
-	.txn_end = txn_end);
+	.txn_end = txn_end,
+	.connection_size = sizeof(struct connection),
+	.connection_end = connection_end,
+	.wants_hook = wants_hook);
