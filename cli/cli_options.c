@@ -31,12 +31,25 @@
 #define FIRST_LONG 256		/* getopt's value for the first option without a letter */
 
 static const char *config_filename;
+static bool without_config;
 
+/* Of every program; the first one unless cli_without_config(). */
 static const struct cli_option common[] = {
 	{ "config-filename", 0, NULL, &config_filename, "the configuration file to use" },
 	{ "version", 0, NULL, NULL, "print the version and exit" },
 };
 #define NCOMMON (sizeof common / sizeof common[0])
+
+/* All of a program: its own, then the common ones. */
+static size_t count(const struct cli_usage *u)
+{
+	return u->noptions + NCOMMON - without_config;
+}
+
+static const struct cli_option *nth(const struct cli_usage *u, size_t i)
+{
+	return i < u->noptions ? &u->options[i] : &common[i - u->noptions + without_config];
+}
 
 static const char *base_name(const char *path)
 {
@@ -65,12 +78,15 @@ static void print_help(const struct cli_usage *u, const char *argv0)
 	for (const char *const *line = u->synopsis; *line != NULL; line++)
 		printf("  %s %s\n", base_name(argv0), *line);
 	printf("\n%s\n\nApplication Options:\n", u->about);
-	for (size_t i = 0; i < u->noptions; i++)
-		print_option(&u->options[i]);
-	for (size_t i = 0; i < NCOMMON; i++)
-		print_option(&common[i]);
+	for (size_t i = 0; i < count(u); i++)
+		print_option(nth(u, i));
 	printf("\nHelp Options:\n");
 	print_option(&help);
+}
+
+void cli_without_config(void)
+{
+	without_config = true;
 }
 
 int cli_wrong_usage(const char *argv0, const char *fmt, ...)
@@ -83,11 +99,6 @@ int cli_wrong_usage(const char *argv0, const char *fmt, ...)
 	va_end(ap);
 	fprintf(stderr, "\nTry `%s --help`.\n", argv0);
 	return 2;
-}
-
-static const struct cli_option *nth(const struct cli_usage *u, size_t i)
-{
-	return i < u->noptions ? &u->options[i] : &common[i - u->noptions];
 }
 
 /* getopt's tables: `longs` (n + --help + end) and `shorts`. */
@@ -122,7 +133,7 @@ static size_t index_of(const struct cli_usage *u, int c)
 
 int cli_parse(const struct cli_usage *u, int argc, char **argv, int *exit_code)
 {
-	const size_t n = u->noptions + NCOMMON;
+	const size_t n = count(u);
 	struct option longs[MAX_OPTIONS + 2];
 	char shorts[2 * MAX_OPTIONS + 2];
 	int c;

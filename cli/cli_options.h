@@ -29,6 +29,8 @@ struct cli_usage {
  * *exit_code (0 after help or version, 2 after wrong usage, which was printed).
  */
 int cli_parse(const struct cli_usage *, int argc, char **argv, int *exit_code);
+/* For a program that has no use for --config-filename=: called first, it is none of its options. */
+void cli_without_config(void);
 /* "ARGV0: message" and where help is; returns 2. */
 int cli_wrong_usage(const char *argv0, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

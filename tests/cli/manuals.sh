@@ -2,7 +2,7 @@
 # manuals.sh - the manual pages are good mdoc, and name every option of their program
 set -u
 failed=0
-for page in greenarrowd.8 greenarrow.conf.5 greenarrow_config.8 greenarrow.8; do
+for page in greenarrowd.8 greenarrow.conf.5 greenarrow_config.8 greenarrow.8 logdir_select_time.1 tai64nlocal.1; do
 	test -f "$top_srcdir/docs/$page" || { echo "$page is missing"; failed=1; }
 done
 
@@ -16,13 +16,15 @@ options()
 options greenarrowd greenarrowd.8
 options greenarrow_config greenarrow_config.8
 options greenarrow greenarrow.8
+options logdir_select_time logdir_select_time.1
+options tai64nlocal tai64nlocal.1
 for command in $("$top_builddir/greenarrow" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z_]*\) .*/\1/p'); do
 	test "$command" = queue_check || options greenarrow greenarrow.8 "$command"
 	grep -q "^\.It Cm $command" "$top_srcdir/docs/greenarrow.8" || { echo "greenarrow.8 does not tell of $command"; failed=1; }
 done
 
 if command -v mandoc >/dev/null; then
-	(cd "$top_srcdir/docs" && mandoc -T lint -W warning ./*.[58]) || failed=1
+	(cd "$top_srcdir/docs" && mandoc -T lint -W warning ./*.[158]) || failed=1
 else
 	echo "mandoc is not here: mdoc was not checked"
 fi
