@@ -117,6 +117,15 @@ gac_status_fill(struct json_object *status)
 		p->fn(p->inst, status);
 }
 
+struct json_object *
+ga_status_parts(void)
+{
+	struct json_object *all = json_object_new_object();
+
+	gac_status_fill(all);
+	return all;
+}
+
 /* --- clients --- */
 
 static void

@@ -432,7 +432,7 @@ serve(const struct gac_core_conf *core)
 		gac_log(GA_NOTICE, "core", "GA-CORE-0001", "greenarrowd %s is ready: %u loops, %s",
 		    gac_version(), ga_worker_count(), gac_daemon.config_file);
 		gac_setup_ready();
-		gac_log_start();
+		gac_log_start(gac_daemon.foreground);
 		gac_main_run();
 		gac_log(GA_NOTICE, "core", "GA-STOP-0003", "stopped");
 	}

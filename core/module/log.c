@@ -6,7 +6,8 @@
  * system calls as possible.  So a slow terminal or disk never holds up a loop.
  * At most PENDING_MAX lines wait; beyond that they are counted and the count is
  * written when there is room again.  Before gac_log_start() and after
- * gac_log_stop() lines are written directly.
+ * gac_log_stop() lines are written directly.  All this is about stderr: a module may take
+ * the lines instead (log_output.c), or, in the foreground, take them too.
  *
  * A line: "2026-11-25T18:10:37.123Z warn spool: text [GA-SPL-0007]".
  */
@@ -39,6 +40,7 @@ struct log_line {
 static struct {
 	int fd;
 	bool syslog_prefix;
+	_Atomic bool keep_stderr;	/* also what a module takes */
 	_Atomic int level;
 	_Atomic bool running;
 	_Atomic bool ending;
@@ -46,7 +48,7 @@ static struct {
 	int wake;
 	_Atomic(struct log_line *) lines;	/* newest first */
 	_Atomic unsigned pending, dropped;
-} state = { .fd = STDERR_FILENO, .level = GA_INFO, .wake = -1 };
+} state = { .fd = STDERR_FILENO, .keep_stderr = true, .level = GA_INFO, .wake = -1 };
 
 /* of a thread that asks why: see gac_log_collect() */
 static __thread struct { bool on; char *text; } collected;
@@ -192,7 +194,8 @@ gac_vlog(enum ga_level level, const char *subject, const char *tag, const char *
     const char *fmt, va_list ap)
 {
 	char text[LINE_MAX_ / 2], line[LINE_MAX_];
-	size_t n = 0;
+	size_t n = 0, begin;
+	bool taken;
 
 	if (!gac_log_wanted(level))
 		return;
@@ -201,14 +204,18 @@ gac_vlog(enum ga_level level, const char *subject, const char *tag, const char *
 		collect(subject, text);
 	if (state.syslog_prefix)
 		n += (size_t)snprintf(line, sizeof line, "%s", prefixes[level]);
-	else
-		n += timestamp(line, sizeof line);
-	n += (size_t)snprintf(line + n, sizeof line - n, "%s%s %s: %s%s",
-	    state.syslog_prefix ? "" : " ", names[level], subject,
+	else {
+		n += timestamp(line, sizeof line - 1);
+		line[n++] = ' ';
+	}
+	begin = n;
+	n += (size_t)snprintf(line + n, sizeof line - n, "%s %s: %s%s", names[level], subject,
 	    object != NULL ? object : "", object != NULL ? " " : "");
 	n += escape(line + n, sizeof line - n - 40, text);
 	n += (size_t)snprintf(line + n, sizeof line - n, " [%.30s]\n", tag);
-	hand_over(line, n);
+	taken = gac_log_give(level, (struct ga_str){ line + begin, n - 1 - begin });
+	if (!taken || atomic_load_explicit(&state.keep_stderr, memory_order_relaxed))
+		hand_over(line, n);
 }
 
 void
@@ -282,10 +289,12 @@ writer(void *arg)
 }
 
 void
-gac_log_start(void)
+gac_log_start(bool keep_stderr)
 {
 	sigset_t all, old;
 
+	gac_log_early_end();
+	atomic_store(&state.keep_stderr, keep_stderr);
 	state.wake = eventfd(0, EFD_CLOEXEC);
 	if (state.wake < 0)
 		return;
@@ -305,6 +314,7 @@ gac_log_stop(void)
 
 	if (!atomic_load(&state.running))
 		return;
+	atomic_store(&state.keep_stderr, true);
 	atomic_store(&state.running, false);
 	atomic_store(&state.ending, true);
 	if (write(state.wake, &one, sizeof one) == (ssize_t)sizeof one)

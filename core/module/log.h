@@ -23,10 +23,16 @@ char *gac_log_collected(void);
 
 /* Lines below this level are not written. Default GA_INFO. */
 void gac_log_level(enum ga_level);
-/* From now on a thread writes the lines (after daemonising, before loops). */
-void gac_log_start(void);
+/* From now on a thread writes the lines (after daemonising, before loops).  keep_stderr false:
+ * not those that a module takes (log_output.h). */
+void gac_log_start(bool keep_stderr);
 /* Writes what is left and ends the thread; lines are then written directly. */
 void gac_log_stop(void);
+/* To the module that takes the log (log_output.h), without time and LF; false: nobody has
+ * taken it.  Any thread. */
+bool gac_log_give(enum ga_level, struct ga_str line);
+/* No module that comes from now on is given the lines that were logged before. */
+void gac_log_early_end(void);
 /* Where lines go: a descriptor (default 2). With syslog_prefix, "<6>" leads each
  * line, as the journal of systemd understands it. */
 void gac_log_to(int fd, bool syslog_prefix);

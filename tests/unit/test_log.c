@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <greenarrow/log_output.h>
+
 #include "module/log.h"
 
 static char name[] = "/tmp/test_log.XXXXXX";
@@ -106,7 +108,7 @@ test_with_the_writer_lines_come_in_order_and_all_of_them(void **state)
 
 	(void)state;
 	gac_log_to(fd, true);
-	gac_log_start();
+	gac_log_start(true);
 	for (unsigned k = 0; k < 3000; k++)
 		gac_log(GA_INFO, "core", "GA-TST-0001", "line %u", k);
 	gac_log_stop();
@@ -126,7 +128,7 @@ test_what_a_reader_cannot_take_is_dropped_and_counted(void **state)
 	(void)state;
 	assert_int_equal(pipe(pipes), 0);
 	gac_log_to(pipes[1], true);
-	gac_log_start();
+	gac_log_start(true);
 	/* nobody reads: the writer is stuck, and the callers are not */
 	for (unsigned k = 0; k < 40000; k++)
 		gac_log(GA_INFO, "core", "GA-TST-0001", "line %u", k);
@@ -167,16 +169,76 @@ test_reasons_are_collected_on_the_thread_that_asks(void **state)
 	assert_null(gac_log_collected());
 }
 
+/* --- a module that takes the lines --- */
+
+static char taken[20000];
+static bool full;
+
+static bool
+take(void *arg, enum ga_level level, struct ga_str line)
+{
+	assert_ptr_equal(arg, taken);
+	if (!full)
+		snprintf(taken + strlen(taken), sizeof taken - strlen(taken), "%d %.*s\n", (int)level, (int)line.n, line.p);
+	return !full;
+}
+
+/* The first test: nothing has been logged yet. */
+static void
+test_a_module_that_comes_late_is_given_the_first_lines(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 203; i++)
+		gac_log(GA_INFO, "core", "GA-TST-0001", "early %u", i);
+	ga_log_output(take, taken);
+	assert_non_null(strstr(taken, "1 info core: early 3 [GA-TST-0001]\n1 info core: early 4 [GA-TST-0001]\n"));
+	assert_null(strstr(taken, "early 2 "));
+	assert_non_null(strstr(taken, "early 202 [GA-TST-0001]\n"));
+	assert_matches(written(), "early 202 \\[GA-TST-0001\\]\n$");
+	ga_log_output(NULL, NULL);
+}
+
+static void
+test_lines_a_module_takes_go_to_stderr_only_in_the_foreground(void **state)
+{
+	(void)state;
+	gac_log_to(fd, true);
+	gac_log_start(false);
+	taken[0] = '\0';
+	gac_log(GA_INFO, "core", "GA-TST-0001", "too early for it");
+	ga_log_output(take, taken);
+	gac_log(GA_WARN, "core", "GA-TST-0001", "a\nb");
+	full = true;
+	gac_log(GA_INFO, "core", "GA-TST-0001", "no room");
+	full = false;
+	ga_log_output(NULL, NULL);
+	gac_log(GA_INFO, "core", "GA-TST-0001", "it has gone");
+	gac_log_stop();
+	assert_string_equal(taken, "3 warn core: a\\x0ab [GA-TST-0001]\n");
+	assert_string_equal(written(), "<6>info core: too early for it [GA-TST-0001]\n"
+	    "<6>info core: no room [GA-TST-0001]\n<6>info core: it has gone [GA-TST-0001]\n");
+	assert_int_equal(ftruncate(fd, 0), 0);
+	gac_log_start(true);
+	ga_log_output(take, taken);
+	gac_log(GA_INFO, "core", "GA-TST-0001", "both");
+	ga_log_output(NULL, NULL);
+	gac_log_stop();
+	assert_string_equal(written(), "<6>info core: both [GA-TST-0001]\n");
+	assert_non_null(strstr(taken, "1 info core: both"));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_a_module_that_comes_late_is_given_the_first_lines, up),
 		cmocka_unit_test_setup(test_a_line_has_time_level_subject_text_and_tag, up),
 		cmocka_unit_test_setup(test_under_the_journal_a_line_begins_with_its_priority, up),
 		cmocka_unit_test_setup(test_one_call_is_one_line_whatever_is_in_it, up),
 		cmocka_unit_test_setup(test_lines_below_the_level_are_not_written, up),
 		cmocka_unit_test_setup(test_with_the_writer_lines_come_in_order_and_all_of_them, up),
 		cmocka_unit_test_setup(test_what_a_reader_cannot_take_is_dropped_and_counted, up),
+		cmocka_unit_test_setup(test_lines_a_module_takes_go_to_stderr_only_in_the_foreground, up),
 		cmocka_unit_test_setup(test_reasons_are_collected_on_the_thread_that_asks, up),
 	};
 	int failed;

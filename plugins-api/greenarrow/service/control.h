@@ -33,6 +33,9 @@ GA_EXPORT bool ga_control_gone(const struct ga_control_call *);
 /* Everything that `greenarrow status` shows: each module adds its part.  Main loop. */
 typedef void ga_status_fn(struct ga_inst *, struct json_object *status);
 GA_EXPORT void ga_status_register(struct ga_inst *, ga_status_fn *);
+/* The parts of all modules as they are now, for who writes them elsewhere.  Main loop; the
+ * caller's (json_object_put). */
+GA_EXPORT struct json_object *ga_status_parts(void) GA_NODISCARD;
 
 GA_END
 

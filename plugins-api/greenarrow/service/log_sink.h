@@ -20,7 +20,7 @@ GA_BEGIN
 #define GA_LOG_SINK_SERVICE "log_sink"
 #define GA_LOG_SINK_VERSION 1
 
-struct ga_log_dir;			/* one directory; as long as the process */
+struct ga_log_dir;			/* one directory; until fini of its module */
 
 enum ga_log_dir_flag {
 	GA_LOG_UNSTAMPED = 1		/* lines as they are: they carry a time themselves */
@@ -32,16 +32,17 @@ struct ga_log_sink {
 	 * The directory `name` below log_directory, made when it is not there; the same
 	 * object for everyone who names it.  name: 1 to 64 octets of [a-z0-9._-], the first
 	 * no dot, else NULL.  Limits: what control/logconfig.multilog says under the name in
-	 * capitals with _ for -, else the directives of service_log, else `defaults` (multilog's
-	 * words, "s10485760 n123"; NULL: those of service_log).  flags: those of the first call.
-	 * Any thread, not for each line: takes a lock.  From init on (look the service up in start or
-	 * later).  Never waits for the disk.
+	 * capitals with _ for - and for dots, else the directives of service_log, else `defaults`
+	 * (multilog's words, "s10485760 n123"; NULL: those of service_log; copied).  defaults and
+	 * flags: those of the first call.  Any thread, not for each line: takes a lock.  From init on
+	 * (look the service up in start or later).  Never waits for the disk.
 	 */
 	struct ga_log_dir *(*open)(struct ga_str name, unsigned flags, const char *defaults);
 	/*
 	 * One line, of `n` parts one after the other, without its LF; copied.  Stamped with the time
-	 * of the call.  Octets that are LF or NUL become blanks; more than 64 KiB is cut.
-	 * Any thread; never blocks; takes no lock.  False: dropped, and counted.
+	 * of the call.  Octets that are LF or NUL become blanks; what is longer than 64 KiB or than
+	 * the directory's size of a file is cut.  Any thread, up to stop; never blocks; takes no
+	 * lock.  False: dropped, and counted.
 	 */
 	bool (*write)(struct ga_log_dir *, const struct ga_str *parts, size_t n);
 };
