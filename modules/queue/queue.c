@@ -12,8 +12,8 @@
 
 #include "queue.h"
 
-#define DUE_SLICE 1000		/* envelopes that become due in one go */
-#define LOOK_SLICE 5000		/* envelopes looked at in one go after a reload */
+/* In one go, of what may be millions: some 5 ms at most. */
+#define DUE_SLICE 200		/* envelopes that become due: each may have its route looked up */
 #define FAR_MS 3600000		/* a recorded time this far ahead is held against the lifetime */
 
 struct ga_inst *q_inst;
@@ -296,7 +296,7 @@ look_at_all(struct ga_worker *w, struct ga_post *post)
 	struct q_loop *l = GA_CONTAINER(post, struct q_loop, look);
 	uint64_t now = ga_now_ms(w);
 
-	for (unsigned n = 0; n < LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++) {
+	for (unsigned n = 0; n < Q_LOOK_SLICE && l->look_at < l->envelopes.n; n++, l->look_at++) {
 		q_gone_count(l, l->look_at);
 		look_at(l, l->look_at, now);
 	}

@@ -289,6 +289,7 @@ void q_notices_end(struct q_loop *);
 
 /* queue.c */
 bool q_memory_half_full(void);
+#define Q_LOOK_SLICE 1000		/* envelopes */
 void q_look_again(struct q_loop *);	/* at all that waits, in slices */
 void q_message_schedule(struct q_loop *, uint32_t message, const struct ga_message *from, bool hold);
 

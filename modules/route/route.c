@@ -14,6 +14,7 @@
 #include "route.h"
 
 #define ROUTES_MAX 50000	/* a loop */
+#define ANSWER_SLICE 200	/* of those who waited for one route, in one go */
 #define HOPS_MAX 8		/* a module may send an attempt on this often */
 
 struct ga_inst *rt_inst;
@@ -29,21 +30,6 @@ drop_entry(struct rt_loop *l, struct rt_entry *e)
 	HASH_DEL(l->entries, e);
 	ga_route_unref(e->route);
 	free(e);
-}
-
-/* Those that are being looked up are left to their answer: nobody finds them any more. */
-static void
-forget_all(struct rt_loop *l)
-{
-	struct rt_entry *e, *tmp;
-
-	HASH_ITER(hh, l->entries, e, tmp)
-		if (e->route != NULL)
-			drop_entry(l, e);
-		else {
-			HASH_DEL(l->entries, e);
-			e->gone = true;
-		}
 }
 
 static void
@@ -81,7 +67,7 @@ snapshot_now(struct rt_loop *l)
 		ga_snapshot_unref(now);
 		return l->snapshot;
 	}
-	forget_all(l);
+	rt_forget_all(l);
 	ga_snapshot_unref(l->snapshot);
 	l->snapshot = now;
 	return now;
@@ -197,13 +183,6 @@ answer(struct rt_loop *l, struct ga_route_request *req)
 	return verdict != GA_SUSPENDED_ && hook_verdict(l, req, verdict);
 }
 
-struct rt_found {
-	struct rt_loop *loop;
-	struct rt_entry *entry;
-	struct rt_lookup *lookup;
-	struct rt_found *next, **prev;		/* all of the loop */
-};
-
 static void
 found_free(struct rt_found *f)
 {
@@ -213,11 +192,21 @@ found_free(struct rt_found *f)
 	free(f);
 }
 
-/* Everybody who waited for the entry is answered. */
-static void
-answer_all(struct rt_loop *l, struct ga_route_request *first, struct ga_route *route)
+/* --- many who waited for one route --- */
+
+struct rt_rest {
+	struct ga_post post;
+	struct rt_loop *loop;
+	struct ga_route_request *first;
+	struct ga_route *route;
+	LIST_ENTRY(rt_rest) link;
+};
+
+/* The rest of them. */
+static struct ga_route_request *
+answer_some(struct rt_loop *l, struct ga_route_request *first, struct ga_route *route)
 {
-	while (first != NULL) {
+	for (unsigned n = 0; first != NULL && n < ANSWER_SLICE; n++) {
 		struct ga_route_request *req = first;
 
 		first = wait_of(l, req)->next;
@@ -225,6 +214,41 @@ answer_all(struct rt_loop *l, struct ga_route_request *first, struct ga_route *r
 		if (answer(l, req))
 			give(l, req);
 	}
+	return first;
+}
+
+static void
+rest_free(struct rt_rest *r)
+{
+	LIST_REMOVE(r, link);
+	ga_route_unref(r->route);
+	free(r);
+}
+
+static void
+answer_rest(struct ga_worker *w, struct ga_post *post)
+{
+	struct rt_rest *r = GA_CONTAINER(post, struct rt_rest, post);
+
+	r->first = answer_some(r->loop, r->first, r->route);
+	if (r->first != NULL)
+		ga_loop_post(w, &r->post);
+	else
+		rest_free(r);
+}
+
+static void
+answer_all(struct rt_loop *l, struct ga_route_request *first, struct ga_route *route)
+{
+	struct rt_rest *r;
+
+	first = answer_some(l, first, route);
+	if (first == NULL)
+		return;
+	r = ga_xcalloc(1, sizeof *r);
+	*r = (struct rt_rest){ .post = { .fn = answer_rest }, .loop = l, .first = first, .route = ga_route_ref(route) };
+	LIST_INSERT_HEAD(&l->rests, r, link);
+	ga_loop_post(l->worker, &r->post);
 }
 
 static void
@@ -408,6 +432,9 @@ stop(struct ga_inst *inst, struct ga_worker *w)
 		found_free(l->asking);
 	}
 	rt_explain_stop(l);
+	while (!LIST_EMPTY(&l->rests))
+		rest_free(LIST_FIRST(&l->rests));
+	rt_forget_stop(l);
 	HASH_ITER(hh, l->entries, e, tmp)
 		drop_entry(l, e);
 	ga_snapshot_unref(l->snapshot);

@@ -65,7 +65,15 @@ struct rt_entry {
 	char key[];				/* name of the VirtualMTA NUL domain */
 };
 
-struct rt_found;
+struct rt_found {			/* a look-up under way */
+	struct rt_loop *loop;
+	struct rt_entry *entry;
+	struct rt_lookup *lookup;
+	struct rt_found *next, **prev;		/* all of the loop */
+};
+struct rt_old;				/* forget.c */
+struct rt_rest;				/* route.c */
+
 struct rt_loop {
 	struct ga_worker *worker;
 	struct ga_snapshot *snapshot;		/* the one the entries are of */
@@ -73,6 +81,8 @@ struct rt_loop {
 	const struct ga_resolver *resolver;
 	struct rt_found *asking;		/* look-ups under way */
 	struct rt_wait *waits;			/* requests that wait for a look-up or a module */
+	LIST_HEAD(, rt_rest) rests;		/* requests that are being answered */
+	LIST_HEAD(, rt_old) olds;		/* entries of other snapshots */
 };
 
 /* What a request waits with. */
@@ -88,6 +98,9 @@ struct rt_wait {
 
 extern struct ga_inst *rt_inst;
 
+/* forget.c: entries that a reload has made worthless */
+void rt_forget_all(struct rt_loop *);
+void rt_forget_stop(struct rt_loop *);
 /* number.c: numbers of VirtualMTAs and rules, given or made from their names. */
 uint32_t rt_number_mta(struct ga_snapshot *, const struct ga_object *);
 uint32_t rt_number_rule(struct ga_snapshot *, const struct ga_object *);

@@ -47,6 +47,7 @@ lane_free(struct ga_group *g, struct thr_lane *lane)
 		g->ring = lane->next != lane ? lane->next : NULL;
 	lane->prev->next = lane->next;
 	lane->next->prev = lane->prev;
+	thr_recall_lane_goes(thr_loop(g->home), lane);
 	HASH_DEL(thr_loop(g->home)->lanes, lane);
 	free(lane);
 }
@@ -106,6 +107,7 @@ take_from(struct ga_group *g, struct thr_lane *lane, unsigned limit)
 	while (t != NULL && batch.n < limit && t->seq == batch.first->seq &&
 	    t->route == batch.first->route) {
 		count_waiting(g, t, -1u);
+		thr_recall_ticket_goes(thr_loop(g->home), lane, t);
 		end = t;
 		t = t->next;
 		batch.n++;
@@ -152,47 +154,19 @@ thr_lane_put_back(struct ga_group *g, struct ga_batch batch)
 	g->ring = lane;
 }
 
-static unsigned
-recall_lane(struct ga_group *g, struct thr_lane *lane, const struct ga_worker *home,
-    bool (*match)(const struct ga_ticket *, void *), void *arg)
+void
+thr_lane_remove(struct thr_lane *lane, struct ga_ticket **at)
 {
-	struct ga_ticket **at = &lane->first, *t;
-	unsigned n = 0;
+	struct ga_group *g = thr_lane_group(lane);
+	struct ga_ticket *t = *at;
 
-	while ((t = *at) != NULL) {
-		if (t->home != home || (match != NULL && !match(t, arg))) {
-			at = &t->next;
-			continue;
-		}
-		*at = t->next;
-		lane->n--;
-		count_waiting(g, t, -1u);
-		n++;
-		t->result = GA_RESULT_RECALLED;
-		ga_ticket_end(t);
-	}
-	lane->last = at;
-	return n;
-}
-
-unsigned
-thr_lane_recall(struct ga_group *g, const struct ga_worker *home,
-    bool (*match)(const struct ga_ticket *, void *), void *arg)
-{
-	struct thr_lane *lane = g->ring, *after, *last;
-	unsigned n = 0;
-
-	if (lane == NULL)
-		return 0;
-	last = lane->prev;
-	for (bool more = true; more; lane = after) {
-		more = lane != last;
-		after = lane->next;
-		n += recall_lane(g, lane, home, match, arg);
-		if (lane->first == NULL)
-			lane_free(g, lane);
-	}
-	return n;
+	*at = t->next;
+	if (t->next == NULL)
+		lane->last = at;
+	lane->n--;
+	count_waiting(g, t, -1u);
+	if (lane->first == NULL)
+		lane_free(g, lane);
 }
 
 static int

@@ -301,6 +301,7 @@ arrive(struct thr_loop *l, struct ga_ticket *t)
 		l->groups = g;
 	}
 	take_limit(g, t->route);
+	t->arrived = l->nrecalls;
 	thr_lane_put(g, t);
 	thr_pump_soon(g);
 }
@@ -425,42 +426,12 @@ key_of(const struct ga_group *g)
 	return ga_str_c(g->key);
 }
 
-/* --- recall: once on every loop --- */
-
-struct recall {
-	struct ga_post post;
-	struct ga_worker *home;
-	bool (*match)(const struct ga_ticket *, void *);
-	void *arg;
-};
-
-static void
-recall_here(struct ga_worker *w, struct ga_post *post)
-{
-	struct recall *r = GA_CONTAINER(post, struct recall, post);
-	struct ga_group *g, *after;
-
-	for (g = thr_loop(w)->groups; g != NULL; g = after) {
-		after = g->next;
-		if (g->waiting > 0 && thr_lane_recall(g, r->home, r->match, r->arg) > 0 && g->waiting == 0)
-			thr_group_quiet(g);
-	}
-	free(r);
-}
-
+/* What was enqueued before it has to be there before it. */
 static void
 recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), void *arg)
 {
-	flush(thr_loop(home));		/* what was enqueued before it has to be there before it */
-	for (unsigned i = 0; i < ga_worker_count(); i++) {
-		struct recall *r = ga_xcalloc(1, sizeof *r);
-
-		r->home = home;
-		r->match = match;
-		r->arg = arg;
-		r->post.fn = recall_here;
-		ga_loop_post(ga_worker_get(i), &r->post);
-	}
+	flush(thr_loop(home));
+	thr_recall(home, match, arg);
 }
 
 static uint64_t
@@ -566,6 +537,7 @@ start(struct ga_inst *inst, struct ga_worker *w)
 	for (unsigned i = 0; i < ga_worker_count(); i++)
 		l->out[i].last = &l->out[i].first;
 	l->flush.fn = flush_soon;
+	STAILQ_INIT(&l->recalls);
 	take_number(l);
 	thr_slots_start(l);
 	find_delivery();
@@ -587,6 +559,8 @@ fini(struct ga_inst *inst)
 	(void)inst;
 	thr_walks_stop();
 	thr_report_stop();
+	for (unsigned i = 0; i < ga_worker_count(); i++)
+		thr_recalls_end(thr_loop(ga_worker_get(i)));
 	thr_groups_end();
 }
 
@@ -600,13 +574,35 @@ reload(struct ga_inst *inst, const void *conf)
 
 /* Limits may have grown: everybody who waits tries again. */
 static void
+try_again(struct thr_walk *k, struct ga_group *g)
+{
+	(void)k;
+	if (g->waiting > 0)
+		thr_pump_soon(g);
+}
+
+static void
+dropped(struct thr_walk *k)
+{
+	free(k);
+}
+
+static void
+all_tried(struct ga_worker *w, struct thr_walk *k)
+{
+	(void)w;
+	free(k);
+}
+
+static void
 reloaded(struct ga_inst *inst, struct ga_worker *w)
 {
+	struct thr_walk *k = ga_xcalloc(1, sizeof *k);
+
 	(void)inst;
 	take_number(thr_loop(w));
-	for (struct ga_group *g = thr_loop(w)->groups; g != NULL; g = g->next)
-		if (g->waiting > 0)
-			thr_pump_soon(g);
+	*k = (struct thr_walk){ .asker = w, .here_only = true, .visit = try_again, .end = all_tried, .drop = dropped };
+	thr_walk_begin(k);
 }
 
 GA_MODULE(throttle, "1.0.0", "", GA_NO_HOOKS, THROTTLE_DIRECTIVES,

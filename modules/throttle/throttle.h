@@ -149,6 +149,8 @@ struct thr_loop {
 	_Atomic unsigned waiting;	/* tickets in the groups here; written on this loop */
 	_Atomic unsigned backoffs;	/* groups here that are in one */
 	LIST_HEAD(, thr_walk) walks;	/* whose place is here */
+	STAILQ_HEAD(, thr_recall) recalls;	/* the first is under way */
+	uint32_t nrecalls;		/* begun here so far */
 	struct ga_group *waiters, **waiters_end;
 	_Atomic bool wants_slot;	/* some group here waits for a slot of the system */
 	_Atomic bool waking, closing;	/* those posts are under way */
@@ -166,6 +168,7 @@ struct thr_walk {
 	bool (*slice)(struct thr_walk *);
 	void (*end)(struct ga_worker *, struct thr_walk *);	/* on the asker's loop */
 	void (*drop)(struct thr_walk *);	/* in its place, when the loops have ended */
+	bool here_only;				/* of one loop, the asker's */
 	bool enough;				/* set by the asker: end */
 	LIST_ENTRY(thr_walk) link, here;	/* private from here on: of all; of this loop */
 	unsigned loop;
@@ -191,10 +194,21 @@ void thr_groups_end(void);
 void thr_lane_put(struct ga_group *, struct ga_ticket *);
 struct ga_batch thr_lane_take(struct ga_group *, unsigned limit, ga_batch_fits_fn *, void *arg);
 void thr_lane_put_back(struct ga_group *, struct ga_batch);
-unsigned thr_lane_recall(struct ga_group *, const struct ga_worker *home,
-    bool (*match)(const struct ga_ticket *, void *), void *arg);
+/* The ticket that is *at, of the middle of the lane; a lane without tickets is freed. */
+void thr_lane_remove(struct thr_lane *, struct ga_ticket **at);
+static inline struct ga_group *
+thr_lane_group(const struct thr_lane *lane)
+{
+	return (struct ga_group *)(uintptr_t)lane->key.group;
+}
 /* Sender domains of what waits; of the first most lanes when there are more (all: false). */
 unsigned thr_lane_senders(const struct ga_group *, unsigned most, bool *all);
+/* recall.c: tickets that wait go home, in slices. */
+#define THR_RECALL_SLICE 1000	/* tickets and lanes looked at in one go */
+void thr_recall(struct ga_worker *home, bool (*match)(const struct ga_ticket *, void *), void *arg);
+void thr_recall_ticket_goes(struct thr_loop *, struct thr_lane *, const struct ga_ticket *);
+void thr_recall_lane_goes(struct thr_loop *, const struct thr_lane *);
+void thr_recalls_end(struct thr_loop *);	/* all loops have ended */
 /* rate.c: rates.  All times are of ga_mono_us(). */
 void thr_rate_set(struct thr_rate *, double per_second, uint64_t burst, uint64_t now_us);
 unsigned thr_rate_allows(const struct thr_rate *, unsigned most, uint64_t now_us);

@@ -57,7 +57,7 @@ visit(struct ga_worker *w, struct ga_post *post)
 	if (k->begun)
 		LIST_INSERT_HEAD(&l->walks, k, here);
 	else
-		k->loop = k->enough ? ga_worker_count() : k->loop + 1;
+		k->loop = k->enough || k->here_only ? ga_worker_count() : k->loop + 1;
 	if (!k->enough && k->slice != NULL && k->slice(k))
 		return;
 	thr_walk_on(k);
@@ -78,6 +78,8 @@ thr_walk_begin(struct thr_walk *k)
 	pthread_mutex_lock(&lock);
 	LIST_INSERT_HEAD(&walks, k, link);
 	pthread_mutex_unlock(&lock);
+	if (k->here_only)
+		k->loop = ga_worker_index(k->asker);
 	thr_walk_on(k);
 }
 

@@ -5,6 +5,7 @@
  * No socket is opened and no second passes: clocks stand still until the next timer is due.
  * What a receiver does is in the first letters of its name.  At the end every envelope that
  * was accepted has ended once, nothing is left anywhere, and no limit was ever exceeded.
+ * Before that: what waiting costs, and reloads while a hundred thousand mails wait.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -469,11 +470,141 @@ test_who_waits_wakes_nobody(void **state)
 	bed_advance(DAY);
 }
 
+/* --- reloads under a hundred thousand waiting mails --- */
+
+#define SENDERS 10u
+#define DOMAINS 50u
+#define EACH 200u
+
+static const char other_way[] =
+    "general {\n  default_virtual_mta pool\n}\n"
+    "ip_address ip-1 {\n  mta_id 1\n}\n"
+    "ip_address ip-2 {\n  mta_id 2\n}\n"
+    "routing_rule pool {\n  mta_id 3\n  deliver_through ip-2\n}\n"
+    "ip_address * {\n"
+    "  queue_lifetime 30d\n"
+    "  max_delivery_rate 1/hr\n"
+    "  domain * {\n    smtp_route 192.0.2.1\n  }\n"
+    "}\n";
+
+static const char fast[] =
+    "general {\n  default_virtual_mta pool\n}\n"
+    "ip_address ip-1 {\n  mta_id 1\n}\n"
+    "routing_rule pool {\n  mta_id 3\n  deliver_through ip-1\n}\n"
+    "ip_address * {\n"
+    "  queue_lifetime 2h\n"
+    "  domain * {\n    smtp_route 192.0.2.1\n  }\n"
+    "}\n";
+
+static void
+fill(void)
+{
+	char domain[64];
+
+	for (unsigned i = 0; i < DOMAINS; i++) {
+		snprintf(domain, sizeof domain, "good%u.example", i);
+		for (unsigned k = 0; k < SENDERS; k++)
+			submit(k, domain, EACH);
+		bed_turns(5);
+	}
+	bed_advance(MINUTE);
+	assert_int_equal(submitted, DOMAINS * SENDERS * EACH);
+	assert_int_equal(stats().envelopes, submitted - stats().success_total);
+}
+
+static void
+count_keys(struct ga_group *g, const struct ga_group_info *info, void *arg)
+{
+	unsigned *waiting = arg;
+
+	(void)info;
+	waiting[throttle->key(g).p[0] == '1' ? 1 : 2] += info->waiting;
+}
+
+static void
+counted(struct ga_worker *w, void *arg)
+{
+	(void)w;
+	((unsigned *)arg)[0] = 1;
+}
+
+/* Tickets that wait in groups of ip-1 and of ip-2. */
+static void
+waiting_in_groups(unsigned waiting[3])
+{
+	waiting[0] = waiting[1] = waiting[2] = 0;
+	throttle->each_group(ga_worker_get(0), count_keys, counted, waiting);
+	while (waiting[0] == 0)
+		bed_turn();
+}
+
+static void
+pause_send(const char *name, uint64_t ms)
+{
+	const struct ga_queue *q = ga_service_get(GA_QUEUE_SERVICE, GA_QUEUE_VERSION);
+
+	q->pause(ga_worker_get(0), &(struct ga_pause){ .kind = GA_PAUSE_SEND, .name = ga_str_c(name),
+		.until_ms = ms != 0 ? ga_wall_ms() + ms : 0 });
+}
+
+/* A second reload, pauses and new mail come while the first still has mail to route. */
+static void
+test_what_happens_during_a_reload_loses_nothing(void **state)
+{
+	unsigned waiting[3];
+
+	(void)state;
+	fill();
+	bed_reload(other_way);
+	bed_turns(20);
+	waiting_in_groups(waiting);
+	assert_true(waiting[1] > 0 && waiting[2] > 0);	/* it is under way */
+	pause_send("send-1", HOUR);
+	submit(5, "good7.example", 3);
+	bed_turns(20);
+	bed_reload(other_way);
+	pause_send("send-2", 0);
+	bed_advance(MINUTE);
+	waiting_in_groups(waiting);
+	assert_int_equal(waiting[1], 0);		/* it is done, and held is what is paused */
+	assert_in_range(waiting[2], submitted * 3 / 5 - 3 * DOMAINS, submitted * 3 / 5 + 3);
+	bed_reload(fast);
+	bed_advance(DAY);
+	print_message("%llu ok, %llu too long\n", (unsigned long long)stats().success_total,
+	    (unsigned long long)stats().toolong_total);
+	assert_int_equal(stats().success_total + stats().toolong_total, submitted);
+	assert_in_range(stats().toolong_total, submitted / 5 - 3 * DOMAINS, submitted / 5 + 3);
+}
+
+static void
+test_a_stop_during_a_reload_loses_nothing(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	fill();
+	bed_reload(other_way);
+	bed_turns(20);
+	bed_drain();
+	bed_advance(MINUTE);
+	assert_false(bed_held());
+	before = stats().success_total;
+	assert_int_equal(stats().envelopes, submitted - before);
+	assert_int_equal(stats().waiting, submitted - before);
+	bed_down();
+	bed_up(&(struct bed){ .conf = fast, .modules = modules, .workers = 2 });
+	throttle = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
+	bed_advance(HOUR);
+	assert_int_equal(stats().success_total, submitted - before);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_prestate_setup_teardown(test_who_waits_wakes_nobody, up, down, (void *)(uintptr_t)slow_rate),
+		cmocka_unit_test_prestate_setup_teardown(test_what_happens_during_a_reload_loses_nothing, up, down, (void *)(uintptr_t)slow_rate),
+		cmocka_unit_test_prestate_setup_teardown(test_a_stop_during_a_reload_loses_nothing, up, down, (void *)(uintptr_t)slow_rate),
 		cmocka_unit_test_setup_teardown(test_ten_days, up, down),
 	};
 

@@ -316,6 +316,56 @@ test_paused_mail_is_neither_tried_nor_deferred(void **state)
 	stage_check();
 }
 
+/* Between two looks of a post that comes again and again: envelopes looked at, and routed. */
+static struct {
+	struct ga_post post;
+	uint32_t at;
+	unsigned routed, most_looked, most_routed;
+	bool stop;
+} watch;
+
+static void
+watch_slices(struct ga_worker *w, struct ga_post *post)
+{
+	uint32_t at = q_loop(w)->look_at;
+	unsigned routed = stage.routed - watch.routed;
+
+	if (at > watch.at && at - watch.at > watch.most_looked)
+		watch.most_looked = at - watch.at;
+	watch.most_routed = routed > watch.most_routed ? routed : watch.most_routed;
+	watch.at = at;
+	watch.routed = stage.routed;
+	if (!watch.stop)
+		ga_loop_post(w, post);
+}
+
+static void
+test_a_reload_looks_at_a_hundred_thousand_in_slices(void **state)
+{
+	(void)state;
+	stage.kind = GA_ROUTE_PAUSED;
+	for (unsigned i = 0; i < 100; i++)
+		stage_accept((struct stage_mail){ .n = 1000, .domain = i % 2 == 0 ? "one.example" : "two.example" });
+	bed_turns(2000);
+	assert_int_equal(stage_stats().paused, 100000);
+	memset(&watch, 0, sizeof watch);
+	watch.post.fn = watch_slices;
+	watch.routed = stage.routed;
+	ga_loop_post(ga_worker_get(0), &watch.post);
+	bed_reload(CONF);
+	for (unsigned i = 0; i < 2000 && stage.routed < 200000; i++) {
+		bed_turn();
+		bed_advance(0);
+	}
+	watch.stop = true;
+	bed_turns(2);
+	assert_int_equal(stage.routed, 200000);
+	assert_int_equal(stage_stats().paused, 100000);
+	assert_int_equal(watch.most_looked, Q_LOOK_SLICE);
+	assert_in_range(watch.most_routed, 1, 300);
+	stage_check();
+}
+
 static void
 test_paused_mail_goes_on_after_the_reload(void **state)
 {
@@ -620,6 +670,7 @@ main(void)
 		CONFIGURED(test_lifetime_is_that_of_virtual_mta_and_domain),
 		CONFIGURED(test_a_life_that_ended_while_the_daemon_was_down_has_a_last_attempt),
 		CONFIGURED(test_paused_mail_is_neither_tried_nor_deferred),
+		CONFIGURED(test_a_reload_looks_at_a_hundred_thousand_in_slices),
 		CONFIGURED(test_paused_mail_goes_on_after_the_reload),
 		CONFIGURED(test_paused_mail_is_looked_at_every_minute),
 		CONFIGURED(test_paused_mail_expires_at_its_end_untried),

@@ -155,6 +155,7 @@ end_all(bool keep)
 /* --- routes and tickets --- */
 
 static unsigned successes, recalled;
+static struct ga_route *again;		/* what is recalled is enqueued again, on this route */
 
 static void
 free_route(struct ga_route *r)
@@ -188,6 +189,12 @@ done(struct ga_worker *home, struct ga_ticket *t)
 		successes++;
 	else
 		recalled++;
+	if (t->result == GA_RESULT_RECALLED && again != NULL) {
+		ga_route_unref(t->route);
+		t->route = ga_route_ref(again);
+		thr->enqueue(home, t);
+		return;
+	}
 	ga_route_unref(t->route);
 	free(t);
 }
@@ -475,6 +482,127 @@ test_a_recall_overtakes_no_ticket_that_is_on_its_way(void **state)
 	assert_int_equal(opened, 0);
 	ga_route_unref(r[0]);
 	ga_route_unref(r[1]);
+	down();
+}
+
+/* What is done between two looks of a post that comes again and again: its slices. */
+static struct {
+	struct ga_post post;
+	const struct ga_group *group;
+	unsigned looked, waiting;		/* at the last look */
+	unsigned most_looked, most_gone;
+	bool stop;
+} watch;
+static unsigned matches_asked;
+
+static bool
+even_counted(const struct ga_ticket *t, void *arg)
+{
+	matches_asked++;
+	return even(t, arg);
+}
+
+static void
+look(struct ga_worker *w, struct ga_post *post)
+{
+	unsigned looked = matches_asked - watch.looked, gone = watch.waiting - watch.group->waiting;
+
+	watch.most_looked = looked > watch.most_looked ? looked : watch.most_looked;
+	watch.most_gone = gone > watch.most_gone ? gone : watch.most_gone;
+	watch.looked = matches_asked;
+	watch.waiting = watch.group->waiting;
+	if (!watch.stop)
+		ga_loop_post(w, post);
+}
+
+static void
+watch_slices(const struct ga_group *g)
+{
+	memset(&watch, 0, sizeof watch);
+	matches_asked = 0;
+	watch.post.fn = look;
+	watch.group = g;
+	watch.waiting = g->waiting;
+	ga_loop_post(g->home, &watch.post);
+}
+
+static void
+test_a_recall_of_a_hundred_thousand_goes_in_slices(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 1\n}\n", 1);
+	r = new_route("1,d.example");
+	for (unsigned i = 1; i <= 100000; i++)
+		put(r, i, i % 1000 < 500 ? 0 : i % 1000);	/* a long lane, and 500 others */
+	bed_turns(10);
+	watch_slices(r->group);
+	thr->recall(ga_worker_get(0), even_counted, NULL);
+	bed_turns(2000);
+	assert_int_equal(recalled, 50000);
+	assert_int_equal(watch.most_looked, THR_RECALL_SLICE);
+	assert_in_range(watch.most_gone, 1, THR_RECALL_SLICE);
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(1000);
+	watch.stop = true;
+	bed_turns(2);
+	assert_int_equal(recalled, 99999);		/* one is in flight */
+	assert_int_equal(r->group->waiting, 0);
+	assert_in_range(watch.most_gone, 1, THR_RECALL_SLICE);
+	end_all(true);
+	ga_route_unref(r);
+	down();
+}
+
+/* Batches leave the lanes, come back to them and end while two recalls are under way: each ticket
+ * goes home once, and none is forgotten. */
+static void
+test_deliveries_during_a_recall_lose_nothing(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 3\n}\n", 1);
+	r = new_route("1,d.example");
+	for (unsigned i = 1; i <= 20000; i++)
+		put(r, i / 2, i % 5000);
+	bed_turns(10);
+	thr->recall(ga_worker_get(0), even, NULL);
+	for (unsigned i = 0; i < 2; i++)
+		end_all(i % 2 == 0);
+	assert_in_range(recalled, 1, 9000);		/* it is under way */
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	for (unsigned i = 0; i < 100; i++)
+		end_all(i % 2 == 0);
+	assert_int_equal(r->group->waiting, 0);
+	assert_int_equal(recalled + successes, 20000);
+	ga_route_unref(r);
+	down();
+}
+
+static void
+test_what_comes_back_during_a_recall_is_left(void **state)
+{
+	struct ga_route *r;
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 1\n}\n", 1);
+	r = new_route("1,d.example");
+	for (unsigned i = 1; i <= 5001; i++)
+		put(r, i, i % 100);
+	bed_turns(10);
+	again = r;
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(200);
+	again = NULL;
+	assert_int_equal(recalled, 5000);
+	assert_int_equal(r->group->waiting, 5000);
+	thr->recall(ga_worker_get(0), NULL, NULL);
+	bed_turns(100);
+	assert_int_equal(recalled, 10000);
+	end_all(true);
+	ga_route_unref(r);
 	down();
 }
 
@@ -853,6 +981,9 @@ main(void)
 		cmocka_unit_test(test_a_batch_is_of_one_message_and_no_longer_than_asked_for),
 		cmocka_unit_test(test_recall_gives_back_what_waits_and_nothing_else),
 		cmocka_unit_test(test_a_recall_overtakes_no_ticket_that_is_on_its_way),
+		cmocka_unit_test(test_a_recall_of_a_hundred_thousand_goes_in_slices),
+		cmocka_unit_test(test_deliveries_during_a_recall_lose_nothing),
+		cmocka_unit_test(test_what_comes_back_during_a_recall_is_left),
 		cmocka_unit_test(test_next_closed_and_ended_keep_the_counts),
 		cmocka_unit_test(test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds),
 		cmocka_unit_test(test_a_group_whose_mail_waits_takes_a_kilobyte_at_most),

@@ -49,6 +49,7 @@ struct ga_ticket {
 	uint32_t sender_key;		/* hash of the sender's domain: fairness */
 	uint32_t send_key;		/* hash of the SendID, 0: it has none; fairness */
 	uint32_t flags;			/* enum ga_ticket_flag */
+	uint32_t arrived;		/* private to the throttle */
 	void *holder;			/* private to whoever holds it */
 
 	/* result, filled by who ends the attempt */
