@@ -24,6 +24,7 @@ GA_LIB([UNBOUND_LIBS], [unbound], [ub_resolve_async], [unbound.h], [libunbound-d
 # another libevent: whoever is linked first is the one that libunbound gets.
 GA_LIB([EVENT_LIBS], [event], [event_get_version], [event2/event.h], [libevent-dev])
 GA_PKG([IDN2], [libidn2 >= 2.3], [libidn2-dev])
+GA_PKG([CDB], [libcdb >= 0.77], [libcdb-dev])
 GA_PKG([LIBCAP], [libcap >= 2.44], [libcap-dev])
 # Password hashes: libxcrypt's, which says of a hash what it is.
 GA_LIB([CRYPT_LIBS], [crypt], [crypt_checksalt], [crypt.h], [libcrypt-dev])

@@ -45,20 +45,21 @@ static const struct gac_word *early(const struct gac_stmt *top, const char *name
 }
 
 /* control_directory itself, when relative, starts at the folder of the file. */
-static const char *control_directory(struct gac_conf *conf, const struct gac_stmt *top)
+static const char *control_directory(struct ga_pool *pool, const struct gac_stmt *top,
+	const char *file, const char *otherwise)
 {
 	const struct gac_word *w = early(top, "control_directory");
 	char *real, *slash;
 	const char *path;
 
 	if (w == NULL || w->text.n == 0)
-		return ga_dup(conf->pool, ga_str_c(or_else(conf->options->control_directory, GA_CONTROLDIR))).p;
+		return ga_dup(pool, ga_str_c(otherwise)).p;
 	if (w->text.p[0] == '/')
-		return ga_dup(conf->pool, w->text).p;
-	real = realpath(conf->file->name, NULL);
+		return ga_dup(pool, w->text).p;
+	real = realpath(file, NULL);
 	slash = real == NULL ? NULL : strrchr(real, '/');
-	path = slash == NULL ? ga_dup(conf->pool, w->text).p :
-	    ga_fmt(conf->pool, "%.*s/%.*s", (int)(slash - real), real, (int)w->text.n, w->text.p).p;
+	path = slash == NULL ? ga_dup(pool, w->text).p :
+	    ga_fmt(pool, "%.*s/%.*s", (int)(slash - real), real, (int)w->text.n, w->text.p).p;
 	free(real);
 	return path;
 }
@@ -68,7 +69,8 @@ static void find_directories(struct gac_conf *conf, const struct gac_stmt *top)
 	const struct gac_word *w = early(top, "module_directory");
 	struct gac_kind_env env = { .pool = conf->pool };
 
-	env.control_directory = conf->control_directory = control_directory(conf, top);
+	env.control_directory = conf->control_directory = control_directory(conf->pool, top,
+	    conf->file->name, or_else(conf->options->control_directory, GA_CONTROLDIR));
 	conf->module_directory = w != NULL ? gac_path_absolute(&env, w->text).p :
 	    ga_dup(conf->pool, ga_str_c(or_else(conf->options->module_directory, GA_MODULEDIR))).p;
 }
@@ -208,21 +210,36 @@ bool gac_conf_directive_pos(const struct gac_conf *conf, size_t i, const char *d
 	return s != NULL;
 }
 
-const char *gac_conf_run_directory(struct ga_pool *pool, const char *file)
+/* Reads the file, whatever is wrong in it; false: it cannot be read. */
+static bool read_loosely(struct ga_pool *pool, const char *file, struct gac_tree *tree)
 {
 	struct ga_diag *diag = gac_diag_new();
-	struct gac_tree tree;
-	const struct gac_word *w;
-	const char *path = NULL;
 	FILE *f = fopen(file, "re");
 
 	if (f != NULL) {
 		fclose(f);
-		gac_tree_init(&tree, pool, diag);
-		gac_tree_read(&tree, file);
-		w = early(tree.top.first, "run_directory");
-		path = w != NULL && w->text.n > 0 && w->text.p[0] == '/' ? ga_dup(pool, w->text).p : GA_RUNDIR;
+		gac_tree_init(tree, pool, diag);
+		gac_tree_read(tree, file);
 	}
 	gac_diag_free(diag);
-	return path;
+	return f != NULL;
+}
+
+const char *gac_conf_run_directory(struct ga_pool *pool, const char *file)
+{
+	const struct gac_word *w;
+	struct gac_tree tree;
+
+	if (!read_loosely(pool, file, &tree))
+		return NULL;
+	w = early(tree.top.first, "run_directory");
+	return w != NULL && w->text.n > 0 && w->text.p[0] == '/' ? ga_dup(pool, w->text).p : GA_RUNDIR;
+}
+
+const char *gac_conf_control_directory(struct ga_pool *pool, const char *file)
+{
+	struct gac_tree tree;
+
+	return read_loosely(pool, file, &tree) ?
+	    control_directory(pool, tree.top.first, file, GA_CONTROLDIR) : NULL;
 }

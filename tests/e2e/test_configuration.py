@@ -152,6 +152,8 @@ def place(tmp_path, certificate):
     for source, name in zip(certificate, ("cert.pem", "key.pem")):
         (tmp_path / "control/tls" / name).write_text(open(source).read())
     (tmp_path / "control/smtp2").write_text("export A=b\n")
+    (tmp_path / "control/smtp.tcp").write_text(":allow\n")
+    subprocess.run([str(daemon.program("hvmail_update_tcprules")), str(tmp_path / "control/smtp")], check=True, timeout=30)
     return tmp_path
 
 

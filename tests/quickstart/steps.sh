@@ -2,7 +2,7 @@
 # from the top of the tree; needs nothing but what a bare Debian has.
 
 BUILD_PACKAGES="gcc libc6-dev make pkgconf autoconf automake libtool libltdl-dev libev-dev libgnutls28-dev
-	libjson-c-dev libunbound-dev libevent-dev libidn2-dev libcap-dev libsystemd-dev libcrypt-dev libgsasl-dev uthash-dev python3"
+	libjson-c-dev libunbound-dev libevent-dev libidn2-dev libcdb-dev libcap-dev libsystemd-dev libcrypt-dev libgsasl-dev uthash-dev python3"
 
 # say TEXT: the headline of a step
 say() { printf '\n==> %s\n' "$*"; }

@@ -22,7 +22,7 @@ import time
 
 from . import corpus, need, ports, smtp
 
-MODULES = ("spool", "queue", "route", "throttle", "smtp_server", "smtp_client", "transport_direct", "smtp_patterns", "bounce",
+MODULES = ("spool", "queue", "route", "throttle", "smtp_server", "tcp_rules", "smtp_client", "transport_direct", "smtp_patterns", "bounce",
            "explain", "service_log", "smtp_log", "delivery_log", "queue_control")
 SANITIZER = re.compile(r"(?:ERROR|WARNING): \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
 # "2026-11-25T18:10:37.123Z error spool: …", and what a program says that ends before its log begins or by an assertion.
