@@ -14,7 +14,6 @@
 #include "route.h"
 
 #define ROUTES_MAX 50000	/* a loop */
-#define ANSWER_SLICE 200	/* of those who waited for one route, in one go */
 #define HOPS_MAX 8		/* a module may send an attempt on this often */
 
 struct ga_inst *rt_inst;
@@ -206,7 +205,7 @@ struct rt_rest {
 static struct ga_route_request *
 answer_some(struct rt_loop *l, struct ga_route_request *first, struct ga_route *route)
 {
-	for (unsigned n = 0; first != NULL && n < ANSWER_SLICE; n++) {
+	for (unsigned n = 0; first != NULL && n < RT_ANSWER_SLICE; n++) {
 		struct ga_route_request *req = first;
 
 		first = wait_of(l, req)->next;

@@ -73,6 +73,7 @@ struct rt_found {			/* a look-up under way */
 };
 struct rt_old;				/* forget.c */
 struct rt_rest;				/* route.c */
+#define RT_ANSWER_SLICE 200		/* of those who waited for one route, in one go */
 
 struct rt_loop {
 	struct ga_worker *worker;

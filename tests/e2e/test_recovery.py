@@ -76,6 +76,7 @@ MEASURED = 25      # seconds
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_hidden_limits_are_found_used_and_kept(greenarrow, sinks):
     """Of a rate and of connections: at least 90 % of each is used, and less than 2 % deferred, once the way back has come to it."""
     rate, connections = HiddenRate(40), HiddenConnections(4)

@@ -592,6 +592,55 @@ test_the_same_question_is_asked_once(void **state)
 	assert_int_equal(asked_for("one.example"), 0);
 }
 
+#define MANY 1000
+
+static struct ga_route_request many[MANY];
+static unsigned many_answered;
+
+static void
+ask_many(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		many[i] = question("four", "one.example", &many_answered);
+		assert_false(router->route(ga_worker_get(0), &many[i]));
+	}
+}
+
+static void
+unref_many(void)
+{
+	for (unsigned i = 0; i < MANY; i++)
+		if (many[i].route != NULL)
+			ga_route_unref(many[i].route);
+}
+
+static unsigned answered_before, most_answered;
+
+static void
+look(struct ga_worker *w, struct ga_post *post)
+{
+	if (many_answered - answered_before > most_answered)
+		most_answered = many_answered - answered_before;
+	answered_before = many_answered;
+	if (many_answered < MANY)
+		ga_loop_post(w, post);
+}
+
+static void
+test_many_who_wait_for_one_route_are_answered_in_slices(void **state)
+{
+	struct ga_post post = { NULL, look };
+
+	(void)state;
+	answered_before = most_answered = 0;
+	ask_many();
+	ga_loop_post(ga_worker_get(0), &post);
+	bed_turns(20);
+	assert_int_equal(many_answered, MANY);
+	assert_int_equal(most_answered, RT_ANSWER_SLICE);
+	unref_many();
+}
+
 static void
 test_a_route_is_known_for_the_ttl_and_a_refusal_for_less(void **state)
 {
@@ -700,6 +749,7 @@ main(void)
 		cmocka_unit_test(test_two_rules_of_one_virtual_mta_must_not_have_one_number),
 		T(test_the_number_of_a_rule_without_id_is_kept),
 		T(test_the_same_question_is_asked_once),
+		T(test_many_who_wait_for_one_route_are_answered_in_slices),
 		T(test_a_route_is_known_for_the_ttl_and_a_refusal_for_less),
 		T(test_a_reload_drops_what_was_known),
 		T(test_who_asks_after_a_reload_gets_no_route_of_before),
