@@ -98,6 +98,19 @@ print_connections_in(struct json_object *services)
 }
 
 static void
+print_services(struct json_object *services)
+{
+	size_t n = services != NULL ? json_object_array_length(services) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *service = json_object_array_get_idx(services, i);
+
+		printf("%s%s %s%s", i == 0 ? "services        " : ", ", cli_string(service, "name"),
+		    cli_string(service, "state"), i + 1 == n ? "\n" : "");
+	}
+}
+
+static void
 print_connections_out(struct json_object *out)
 {
 	if (out != NULL)
@@ -154,6 +167,7 @@ print_screen(struct json_object *o)
 	print_head(o);
 	print_queue(cli_member(o, "queue"));
 	print_rates(cli_member(o, "rates"));
+	print_services(cli_member(o, "smtp_services"));
 	print_connections_in(cli_member(o, "smtp_services"));
 	print_connections_out(cli_member(o, "smtp_client"));
 	print_throttle(cli_member(o, "throttle"));

@@ -1,10 +1,10 @@
 # ga_layout.m4 - where things live once installed.
 #
 # --sysconfdir left alone: everything below the prefix, as an operator of
-# /var/hvmail knows it (bin sbin control log queue run lib).  --sysconfdir
+# /var/hvmail knows it (bin sbin control log queue run service lib).  --sysconfdir
 # given: the folders of the Filesystem Hierarchy Standard.
 
-# GA_LAYOUT: sets and substitutes controldir confddir logdir queuedir rundir moduledir
+# GA_LAYOUT: sets and substitutes controldir confddir logdir queuedir rundir servicedir profiledir moduledir
 AC_DEFUN([GA_LAYOUT], [
 AS_IF([test "x$sysconfdir" = 'x${prefix}/etc'], [
 	ga_layout=house
@@ -13,12 +13,16 @@ AS_IF([test "x$sysconfdir" = 'x${prefix}/etc'], [
 	logdir='${prefix}/log'
 	queuedir='${prefix}/queue'
 	rundir='${prefix}/run'
+	servicedir='${prefix}/service'
+	profiledir='${prefix}/etc'
 ], [
 	ga_layout=FHS
 	controldir='${sysconfdir}/greenarrow'
 	logdir='${localstatedir}/log/greenarrow'
 	queuedir='${localstatedir}/spool/greenarrow'
 	rundir='${runstatedir}/greenarrow'
+	servicedir='${localstatedir}/lib/greenarrow/service'
+	profiledir='${datadir}/greenarrow'
 	# /var/run is a symbolic link to /run; name the real place.
 	AS_IF([test "x$localstatedir$runstatedir" = 'x/var${localstatedir}/run'],
 		[runstatedir=/run])
@@ -27,6 +31,8 @@ AC_SUBST([controldir])
 AC_SUBST([logdir])
 AC_SUBST([queuedir])
 AC_SUBST([rundir])
+AC_SUBST([servicedir])
+AC_SUBST([profiledir])
 AC_SUBST([confddir], ['${controldir}/conf.d'])
 AC_SUBST([moduledir], ['${libdir}/greenarrow/modules'])
 PKG_INSTALLDIR
@@ -57,6 +63,7 @@ AC_MSG_NOTICE([
     log             GA_EXPAND([logdir])
     queue           GA_EXPAND([queuedir])
     run             GA_EXPAND([rundir])
+    services        GA_EXPAND([servicedir])
     modules         GA_EXPAND([moduledir])
     systemd units   $with_systemdsystemunitdir
 

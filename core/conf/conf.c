@@ -21,6 +21,8 @@
 #define GA_QUEUEDIR "/var/hvmail/queue"
 #define GA_LOGDIR "/var/hvmail/log"
 #define GA_RUNDIR "/var/hvmail/run"
+#define GA_SERVICEDIR "/var/hvmail/service"
+#define GA_SERVICEDIR "/var/hvmail/service"
 #define GA_MODULEDIR "/var/hvmail/lib/greenarrow/modules"
 #endif
 
@@ -111,6 +113,7 @@ static void set_core_defaults(struct gac_conf *conf)
 	set_default(conf, "queue_directory", or_else(o->queue_directory, GA_QUEUEDIR));
 	set_default(conf, "log_directory", or_else(o->log_directory, GA_LOGDIR));
 	set_default(conf, "run_directory", or_else(o->run_directory, GA_RUNDIR));
+	set_default(conf, "service_directory", GA_SERVICEDIR);
 	set_default(conf, "hostname", host);
 }
 

@@ -38,6 +38,8 @@
 	    "Where the sockets and the process id are")						\
 	X(path, module_directory, "", "restart", "general",					\
 	    "Where load_module finds names")							\
+	X(path, service_directory, "", "restart", "general",					\
+	    "Where svc and svstat find the services, a directory each")				\
 	X(list, dns_server, "", "is=ipport repeat", "general,top",				\
 	    "DNS servers to ask; default: the system's")					\
 	X(path, tls_trust_file, "", "is=file restart", "general",				\

@@ -18,7 +18,7 @@ struct gac_daemon {
 	uid_t uid;			/* who we became, or are */
 	gid_t gid;
 	char *control_socket;
-	char *paths[GA_PATH_MODULE + 1];
+	char *paths[GA_PATH_SERVICE + 1];
 	char *hostname;
 	uint64_t started_ms;		/* wall clock */
 	uint64_t stop_timeout_ms;
@@ -45,7 +45,10 @@ extern struct gac_daemon_job gac_daemon_job;
 
 /* setup.c: directories, limits, privileges, background.  False: said why on stderr. */
 bool gac_setup_paths(const struct gac_core_conf *);
-bool gac_setup_directories(const struct gac_core_conf *);
+/* services: a module works in the service directory. */
+bool gac_setup_directories(const struct gac_core_conf *, bool services);
+/* The link, unless there is something of its name; what came of it is in the log. */
+void gac_setup_link(const char *link, const char *to);
 void gac_setup_descriptors(void);
 bool gac_setup_user(const struct gac_core_conf *);
 bool gac_setup_background(void);

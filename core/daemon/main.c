@@ -405,11 +405,23 @@ free_all(void)
 	gac_waits_free();
 	gac_loops_free();
 	gac_loader_free();
-	for (int i = 0; i <= GA_PATH_MODULE; i++)
+	for (int i = 0; i <= GA_PATH_SERVICE; i++)
 		free(gac_daemon.paths[i]);
 	free(gac_daemon.control_socket);
 	free(gac_daemon.hostname);
 	free((void *)(uintptr_t)gac_daemon.config_file);
+}
+
+/* Has a loaded module that flag? */
+static bool
+flagged(enum ga_module_flag flag)
+{
+	const struct gac_generation *g = gac_generation_of(m.snapshot);
+
+	for (unsigned i = 0; i < g->n; i++)
+		if ((g->codes[i]->desc.flags & flag) != 0)
+			return true;
+	return false;
 }
 
 static int
@@ -417,7 +429,7 @@ serve(const struct gac_core_conf *core)
 {
 	bool good;
 
-	if (!gac_setup_directories(core))
+	if (!gac_setup_directories(core, flagged(GA_SERVICE_DIRECTORY)))
 		return 1;
 	gac_setup_descriptors();
 	if (!gac_setup_background() || !gac_setup_user(core))

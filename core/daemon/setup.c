@@ -4,7 +4,8 @@
  *
  * All on the main thread before any other thread exists (capabilities are per
  * thread).  Started as root, the directories that mail and logs go to are made
- * and given to run_as_user, then root is given up for good; of its powers only
+ * and given to run_as_user, and /service is made a link where that is the place of the
+ * services and it does not exist; then root is given up for good; of its powers only
  * the one to bind ports below 1024 is kept, so that a reload can open port 25.
  */
 #include "config.h"
@@ -26,6 +27,11 @@
 #endif
 
 #include "daemon/daemon.h"
+#include "module/log.h"
+
+/* Where the manuals of daemontools, and ours, say that services are; and whose it may be. */
+#define SERVICE_LINK "/service"
+#define SERVICE_LINK_TO "/var/hvmail/service"
 
 static void
 complain(const char *what, const char *why)
@@ -90,22 +96,43 @@ gac_setup_paths(const struct gac_core_conf *conf)
 	const struct ga_str path[] = {
 		[GA_PATH_QUEUE] = conf->queue_directory, [GA_PATH_LOG] = conf->log_directory,
 		[GA_PATH_RUN] = conf->run_directory, [GA_PATH_CONTROL] = conf->control_directory,
-		[GA_PATH_MODULE] = conf->module_directory
+		[GA_PATH_MODULE] = conf->module_directory, [GA_PATH_SERVICE] = conf->service_directory
 	};
 
-	for (int i = 0; i <= GA_PATH_MODULE; i++)
+	for (int i = 0; i <= GA_PATH_SERVICE; i++)
 		gac_daemon.paths[i] = strndup(path[i].p != NULL ? path[i].p : "", path[i].n);
 	return asprintf(&gac_daemon.control_socket, "%s/control.sock",
 	    gac_daemon.paths[GA_PATH_RUN]) >= 0;
 }
 
+void
+gac_setup_link(const char *link, const char *to)
+{
+	if (symlink(to, link) == 0)
+		gac_log(GA_NOTICE, "core", "GA-CORE-0002", "%s is a link to %s from now on", link, to);
+	else if (errno != EEXIST)
+		gac_log(GA_WARN, "core", "GA-CORE-0003", "%s cannot be made a link to %s: %s", link, to, strerror(errno));
+}
+
+static bool
+service_directory(const char *path)
+{
+	if (!writable_directory(path, 0755))
+		return false;
+	/* of several installations on a machine only the one at the default prefix may have it */
+	if (geteuid() == 0 && strcmp(path, SERVICE_LINK_TO) == 0)
+		gac_setup_link(SERVICE_LINK, path);
+	return true;
+}
+
 bool
-gac_setup_directories(const struct gac_core_conf *conf)
+gac_setup_directories(const struct gac_core_conf *conf, bool services)
 {
 	return gac_setup_paths(conf) && find_user(conf) &&
 	    writable_directory(gac_daemon.paths[GA_PATH_QUEUE], 0700) &&
 	    writable_directory(gac_daemon.paths[GA_PATH_LOG], 0755) &&
-	    writable_directory(gac_daemon.paths[GA_PATH_RUN], 0755);
+	    writable_directory(gac_daemon.paths[GA_PATH_RUN], 0755) &&
+	    (!services || service_directory(gac_daemon.paths[GA_PATH_SERVICE]));
 }
 
 /* --- limits and user --- */

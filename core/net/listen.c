@@ -2,7 +2,8 @@
  * listen.c - acceptors: sockets that listen, on the main loop (net.h).
  *
  * Modules declare addresses when they start and at each reload; the daemon
- * brackets that with begin and commit or rollback.  An address that stays keeps
+ * brackets that with begin and commit or rollback.  Between reloads a group of
+ * listeners (those of one inst and arg) can be changed by itself, all or nothing.  An address that stays keeps
  * its descriptor, so no client is refused by a reload.  Each accepted socket is
  * posted to the worker loop with the fewest sessions, counted from the moment it
  * is posted, so that a burst spreads too.
@@ -59,6 +60,8 @@ struct accepted {
 static struct {
 	LIST_HEAD(, listener) all;
 	uint64_t complained_us;
+	bool declaring;			/* between begin and commit or rollback */
+	bool closed;			/* the daemon stops */
 } listeners = { .all = LIST_HEAD_INITIALIZER(listeners.all) };
 
 static struct ev_loop *main_ev(void)
@@ -260,6 +263,8 @@ void gac_listen_begin(void)
 {
 	struct listener *l;
 
+	listeners.declaring = true;
+	listeners.closed = false;
 	LIST_FOREACH(l, &listeners.all, list)
 		l->declared = false;
 }
@@ -273,6 +278,7 @@ void gac_listen_commit(void)
 {
 	struct listener *l, *next;
 
+	listeners.declaring = false;
 	for (l = LIST_FIRST(&listeners.all); l != NULL; l = next) {
 		next = next_of(l);
 		if (!l->declared) {
@@ -291,6 +297,7 @@ void gac_listen_rollback(void)
 {
 	struct listener *l, *next;
 
+	listeners.declaring = false;
 	for (l = LIST_FIRST(&listeners.all); l != NULL; l = next) {
 		next = next_of(l);
 		if (!l->committed)
@@ -303,6 +310,38 @@ void gac_listen_close_all(void)
 	gac_listen_begin();
 	gac_listen_rollback();
 	gac_listen_commit();
+	listeners.closed = true;
+}
+
+/* --- one group by itself --- */
+
+/* All others are as if they had been declared as they are. */
+static void keep_others(const struct ga_inst *inst, const void *arg)
+{
+	struct listener *l;
+
+	LIST_FOREACH(l, &listeners.all, list) {
+		l->next = l->now;
+		l->declared = l->now.inst != inst || l->now.arg != arg;
+	}
+}
+
+int ga_listen_group(struct ga_inst *inst, void *arg, const struct ga_listen_on *on, size_t n, char *err,
+    size_t errlen)
+{
+	if (listeners.declaring)
+		return -EBUSY;
+	if (listeners.closed)
+		return -ESHUTDOWN;
+	gac_listen_begin();
+	keep_others(inst, arg);
+	for (size_t i = 0; i < n; i++)
+		if (!ga_listen(inst, on[i].address, on[i].accepted, arg, err, errlen)) {
+			gac_listen_rollback();
+			return -EADDRNOTAVAIL;
+		}
+	gac_listen_commit();
+	return 0;
 }
 
 /* --- pausing --- */

@@ -7,11 +7,15 @@
  * effect, so that a bad one changes nothing; the new generations come into force
  * together with the snapshot.
  *
+ * One that was put down (switch.c) goes through all of this without its listeners.
+ *
  * Limit: a service whose block was taken out keeps its (small) entry, so that
  * sessions still open can give their slots back.
  */
 #include <stdlib.h>
 #include <string.h>
+
+#include <greenarrow/service/smtp_services.h>
 
 #include "service.h"
 
@@ -23,7 +27,7 @@ service_of(struct ga_inst *inst, struct smtpd_service **list, struct ga_str name
 {
 	struct smtpd_service *s;
 
-	for (s = *list; s != NULL; s = s->next)
+	for (; (s = *list) != NULL; list = &s->next)
 		if (ga_str_caseeq(ga_str_c(s->name), name))
 			return s;
 	s = ga_xcalloc(1, sizeof *s);
@@ -32,7 +36,6 @@ service_of(struct ga_inst *inst, struct smtpd_service **list, struct ga_str name
 	memcpy(s->name, name.p, name.n);
 	pthread_mutex_init(&s->lock, NULL);
 	smtpd_limits_init(&s->limits);
-	s->next = *list;
 	*list = s;
 	return s;
 }
@@ -96,6 +99,20 @@ gen_tls(struct smtpd_gen *g)
 	return false;
 }
 
+struct smtpd_gen *
+smtpd_gen_make(struct smtpd_service *service, struct ga_snapshot *snapshot,
+    const struct ga_object *block)
+{
+	struct smtpd_gen *g = gen_new(service, snapshot, block);
+
+	if (gen_tls(g) && smtpd_gen_access(g)) {
+		gen_replies(g);
+		return g;
+	}
+	smtpd_gen_unref(g);
+	return NULL;
+}
+
 static bool
 listen_on(struct smtpd_service *s, struct ga_str item, ga_accept_fn *accepted)
 {
@@ -108,12 +125,27 @@ listen_on(struct smtpd_service *s, struct ga_str item, ga_accept_fn *accepted)
 }
 
 static bool
-gen_listen(struct smtpd_gen *g, const struct ga_strlist *list, ga_accept_fn *accepted)
+listen_all(struct smtpd_gen *g, const struct ga_strlist *list, ga_accept_fn *accepted)
 {
 	for (size_t i = 0; i < list->n; i++)
 		if (!listen_on(g->service, list->v[i], accepted))
 			return false;
 	return true;
+}
+
+static bool
+gen_listen(struct smtpd_gen *g, ga_accept_fn *accepted, ga_accept_fn *accepted_tls)
+{
+	return g->service->down || (listen_all(g, &g->access.listeners.plain, accepted) &&
+	    listen_all(g, &g->access.listeners.tls, accepted_tls));
+}
+
+static bool
+marked_down(const char *name)
+{
+	const struct ga_down_marks *marks = ga_service_get(GA_DOWN_MARKS_SERVICE, GA_DOWN_MARKS_VERSION);
+
+	return marks != NULL && marks->marked(name);
 }
 
 static void
@@ -148,14 +180,15 @@ smtpd_services_stage(struct ga_inst *inst, struct smtpd_service **list,
 		struct smtpd_gen *g;
 
 		s = service_of(inst, list, ga_object_name(block));
-		g = gen_new(s, snapshot, block);
-		if (!gen_tls(g) || !smtpd_gen_access(g) ||
-		    !gen_listen(g, &g->access.listeners.plain, accepted) ||
-		    !gen_listen(g, &g->access.listeners.tls, accepted_tls)) {
+		if (!smtpd_service_in_force(s))
+			s->down = marked_down(s->name);
+		g = smtpd_gen_make(s, snapshot, block);
+		if (g == NULL)
+			return false;
+		if (!gen_listen(g, accepted, accepted_tls)) {
 			smtpd_gen_unref(g);
 			return false;
 		}
-		gen_replies(g);
 		stage(s, g);
 	}
 	return true;
@@ -168,6 +201,19 @@ gen_plan(struct smtpd_gen *g)
 	g->plan = ga_settings_plan(g->settings);
 	g->content_hooks = GA_WANTED(g->plan, header) || GA_WANTED(g->plan, body) ||
 	    GA_WANTED(g->plan, eom);
+}
+
+/* What a reload had staged was read before this, or was refused. */
+void
+smtpd_gen_install(struct smtpd_gen *g)
+{
+	struct smtpd_service *s = g->service;
+
+	gen_plan(g);
+	pthread_mutex_lock(&s->lock);
+	replace(&s->staged, NULL);
+	replace(&s->gen, g);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void
@@ -199,6 +245,17 @@ smtpd_services_free(struct smtpd_service *list)
 		free(list);
 		list = next;
 	}
+}
+
+bool
+smtpd_service_in_force(struct smtpd_service *s)
+{
+	bool yes;
+
+	pthread_mutex_lock(&s->lock);
+	yes = s->gen != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return yes;
 }
 
 struct smtpd_gen *

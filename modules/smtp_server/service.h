@@ -33,6 +33,7 @@ struct smtpd_service {
 	struct smtpd_gen *gen;			/* in force; NULL: gone from the file */
 	struct smtpd_gen *staged;		/* of a reload that may still be refused */
 	bool declared;				/* while a configuration is read */
+	bool down;				/* has no listener, whatever it says; main loop */
 	struct smtpd_limits limits;
 	struct smtpd_counters count;
 };
@@ -53,6 +54,13 @@ struct smtpd_gen {
 	struct ga_str greeting, ehlo, ehlo_tls, helo;
 };
 
+/* What the snapshot and the files that it names say of the service, with a reference.  NULL: the
+ * log says why.  Blocks; any thread. */
+struct smtpd_gen *smtpd_gen_make(struct smtpd_service *, struct ga_snapshot *,
+    const struct ga_object *block) GA_NODISCARD;
+/* In force from now on; takes the reference.  Main loop, with no reload under way. */
+void smtpd_gen_install(struct smtpd_gen *);
+
 /* All services of the snapshot: checks, loads certificates, declares listeners.
  * False: a line in the log says why, and nothing has changed.  Main loop. */
 bool smtpd_services_stage(struct ga_inst *, struct smtpd_service **list, struct ga_snapshot *,
@@ -61,6 +69,8 @@ bool smtpd_services_stage(struct ga_inst *, struct smtpd_service **list, struct 
 void smtpd_services_apply(struct smtpd_service *list);
 void smtpd_services_free(struct smtpd_service *list);
 
+/* Is there a block of it in the configuration in force?  Any thread. */
+bool smtpd_service_in_force(struct smtpd_service *);
 /* The generation in force, with a reference; NULL when the block is gone. */
 struct smtpd_gen *smtpd_gen_get(struct smtpd_service *) GA_NODISCARD;
 void smtpd_gen_unref(struct smtpd_gen *);

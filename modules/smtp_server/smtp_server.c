@@ -5,7 +5,7 @@
  * of settings (service.c); a socket comes to accepted() on the loop with the fewest
  * sessions and stays there (session.c).  One instance for the life of the
  * process: a reload changes what new sessions see, open ones finish as they
- * began.  When the daemon ends, sessions between transactions are told so at once,
+ * began, and so does the restart of one service (switch.c).  When the daemon ends, sessions between transactions are told so at once,
  * those in one may finish it, and shortly before the deadline all are ended.
  *
  * Owns per loop: struct smtpd_worker with the sessions and the buffers they share.
@@ -18,6 +18,7 @@
 
 #include "session.h"
 #include "smtp_user.h"
+#include "switch.h"
 
 /* Before the deadline of a drain: time for the 421 to get out. */
 #define DRAIN_MARGIN_MS 1500u
@@ -119,6 +120,7 @@ service_status(struct smtpd_service *s)
 	struct json_object *o = json_object_new_object();
 
 	json_object_object_add(o, "name", json_object_new_string(s->name));
+	json_object_object_add(o, "state", json_object_new_string(smtpd_switch_word(s)));
 	add_number(o, "sessions", atomic_load(&s->limits.sessions));
 	add_number(o, "connections", atomic_load(&s->count.connections));
 	add_number(o, "refused", atomic_load(&s->count.refused));
@@ -163,13 +165,14 @@ server_check(const void *conf, struct ga_diag *diag)
 static bool
 server_init(struct ga_inst *inst, const void *conf)
 {
-	if (!stage_current(inst)) {
-		struct smtp_server *m = ga_inst_state(inst);
+	struct smtp_server *m = ga_inst_state(inst);
 
+	if (!stage_current(inst)) {
 		smtpd_services_free(m->services);
 		m->services = NULL;
 		return false;
 	}
+	smtpd_switch_init(inst, &m->services, accepted, accepted_tls);
 	ga_status_register(inst, status);
 	return true;
 }
@@ -181,6 +184,7 @@ server_start(struct ga_inst *inst, struct ga_worker *loop)
 	struct smtpd_worker *w = ga_worker_state(inst, loop);
 
 	smtpd_services_apply(m->services);
+	smtpd_switch_changed();
 	w->inst = inst;
 	w->loop = loop;
 	w->intake = ga_service_get(GA_INTAKE_SERVICE, GA_INTAKE_VERSION);
@@ -203,6 +207,7 @@ server_reloaded(struct ga_inst *inst, struct ga_worker *loop)
 	struct smtp_server *m = ga_inst_state(inst);
 
 	smtpd_services_apply(m->services);
+	smtpd_switch_changed();
 }
 
 static void
@@ -260,6 +265,7 @@ server_fini(struct ga_inst *inst)
 {
 	struct smtp_server *m = ga_inst_state(inst);
 
+	smtpd_switch_fini();
 	smtpd_services_free(m->services);
 	m->services = NULL;
 }
@@ -267,7 +273,7 @@ server_fini(struct ga_inst *inst)
 #define GA_CF_SELF_ struct smtpd_conf
 GA_CONF_SCHEMA(smtpd_conf, SMTPD_DIRECTIVES);
 
-static const char *const server_after[] = { "spool", "queue", NULL };
+static const char *const server_after[] = { "spool", "queue", "svc", NULL };
 
 static const struct ga_command commands[] = {
 	{ "smtp_user", "[--crypt] [--mail-class=CLASS] NAME",

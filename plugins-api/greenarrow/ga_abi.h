@@ -14,7 +14,7 @@
 
 /* Major: an incompatible change.  Minor: something was appended. */
 #define GA_ABI_MAJOR 1
-#define GA_ABI_MINOR 4
+#define GA_ABI_MINOR 5
 
 #define GA_MAGIC 0x4741304du		/* "GA0M" */
 

@@ -42,7 +42,9 @@ struct ga_command {
 enum ga_scope { GA_SCOPE_SERVICE, GA_SCOPE_DELIVERY };
 
 enum ga_module_flag {
-	GA_KEEP_INSTANCE = 1	/* one instance for the life of the process */
+	GA_KEEP_INSTANCE = 1,	/* one instance for the life of the process */
+	GA_SERVICE_DIRECTORY = 2	/* it works in ga_path(GA_PATH_SERVICE): made before init and
+				   given to the daemon's user, as queue, log and run are */
 };
 
 struct ga_module {
@@ -107,7 +109,8 @@ GA_EXPORT struct ga_pool *ga_inst_pool(struct ga_inst *);
 GA_EXPORT const char *ga_inst_name(const struct ga_inst *);
 
 /* Directories of the installation as configured; lives as long as the process. */
-enum ga_path { GA_PATH_QUEUE, GA_PATH_LOG, GA_PATH_RUN, GA_PATH_CONTROL, GA_PATH_MODULE };
+enum ga_path { GA_PATH_QUEUE, GA_PATH_LOG, GA_PATH_RUN, GA_PATH_CONTROL, GA_PATH_MODULE,
+	GA_PATH_SERVICE /* ABI 1.5 */ };
 GA_EXPORT const char *ga_path(enum ga_path);
 /* `hostname` of the general block (default: the system's), and the release. */
 GA_EXPORT const char *ga_hostname(void);

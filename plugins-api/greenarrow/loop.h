@@ -42,7 +42,7 @@ GA_EXPORT void ga_loop_post(struct ga_worker *, struct ga_post *);
  * Work that would block a loop (a password hash, a file): run is called on a helper
  * thread, then done on the loop that asked, exactly once, never inside ga_work().
  * The memory is the caller's and must live until done.  There are few helpers, and
- * they take work in order.  Call on a worker loop; work that cannot be awaited when
+ * they take work in order.  Call on that loop, a worker or the main one; work that cannot be awaited when
  * the daemon stops is kept from being lost with ga_hold().
  */
 struct ga_work {

@@ -52,6 +52,20 @@ GA_EXPORT bool ga_listen(struct ga_inst *, struct ga_str address, ga_accept_fn *
     void *arg, char *err, size_t errlen);
 /* Accept no more (true) or again (false), without closing: pausing, draining.  Any loop. */
 GA_EXPORT void ga_listen_pause(struct ga_inst *, bool);
+/* One address of a group, and who gets its sockets. */
+struct ga_listen_on {
+	struct ga_str address;		/* as for ga_listen(); read within the call */
+	ga_accept_fn *accepted;
+};
+/*
+ * Between reloads: the listeners that were declared with this inst and arg become
+ * these n (0: none), all or nothing.  One that stays keeps its descriptor, one that goes
+ * is accepted to EAGAIN and closed.  Main loop.  0: done.  -EBUSY: a start or reload is
+ * declaring listeners at this moment; try again later.  -ESHUTDOWN: the daemon stops.
+ * -EADDRNOTAVAIL: nothing has changed, the reason has been written to err.
+ */
+GA_EXPORT int ga_listen_group(struct ga_inst *, void *arg, const struct ga_listen_on *, size_t n,
+    char *err, size_t errlen) GA_NODISCARD;
 
 /* --- TLS credentials --- */
 struct ga_tls_server;			/* certificate, key, tickets of one listener; ref-counted */

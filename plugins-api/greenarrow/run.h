@@ -152,8 +152,8 @@ GA_EXPORT struct ga_body *ga_content_body(struct ga_content *, uint32_t *header_
  * message; t->body is replaced when edited.  Answers as ga_run_hook() does. */
 GA_EXPORT enum ga_verdict ga_run_content(struct ga_run *);
 
-/* Services: see service/<name>.h.  Provide in init, look up in start or later;
- * the last provider of a name wins (order of load_module).  NULL: nobody
+/* Services: see service/<name>.h.  Provide in init, look up in start or later (in init
+ * those of the modules that `after` names); the last provider of a name wins (order of load_module).  NULL: nobody
  * provides it, or in another version. */
 GA_EXPORT void ga_service_provide(struct ga_inst *, const char *name, uint32_t version,
     const void *vtable);

@@ -25,6 +25,11 @@ for f in "$top_srcdir"/conf.d/*.conf; do
 	# the user need not exist on the machine that builds
 	sed -e 's/^#\([a-z}]\)/\1/' -e 's/^#  /  /' -e '/run_as_user/d' "$f" >"$dir/all/$to"
 done
+# the environment of each service
+for f in $(sed -n 's/^ *environment_file //p' "$top_srcdir"/conf.d/*.conf); do
+	cp "$top_srcdir/conf.d/$f" "$dir/plain/" || exit 99
+	sed -e 's/^#\([A-Za-z]\)/\1/' "$top_srcdir/conf.d/$f" >"$dir/all/$f"
+done
 failed=0
 for kind in plain all; do
 	"$config" validate --module-directory="$dir/modules" "$dir/$kind/greenarrow.conf" >"$dir/said" 2>&1 || failed=1

@@ -237,6 +237,91 @@ static void test_paused_listener_accepts_later(void **state)
 	close(c);
 }
 
+static int group(uintptr_t arg, unsigned port, char *err)
+{
+	char text[40];
+	struct ga_listen_on on = { .accepted = accepted };
+
+	snprintf(text, sizeof(text), "127.0.0.1:%u", port);
+	on.address = ga_str_c(text);
+	return ga_listen_group(inst, (void *)arg, &on, port != 0, err, 200);
+}
+
+static void test_one_group_is_changed_and_the_others_go_on(void **state)
+{
+	unsigned other = free_port(), goes, comes;
+	char err[200] = "";
+	int c[4];
+
+	gac_listen_begin();
+	assert_true(listen_on(other, 0, err));
+	assert_true(listen_on(goes = free_port(), 1, err));
+	gac_listen_commit();
+	assert_true((c[0] = client(goes)) >= 0);
+	assert_int_equal(group(1, comes = free_port(), err), 0);
+	assert_true((c[1] = client(comes)) >= 0);
+	assert_true((c[2] = client(other)) >= 0);
+	assert_int_equal(client(goes), -1);
+	turn(100);
+	assert_int_equal(by_arg[0], 1);
+	assert_int_equal(by_arg[1], 2);
+	assert_int_equal(group(1, 0, err), 0);
+	assert_int_equal(client(comes), -1);
+	assert_int_equal(group(1, goes, err), 0);
+	assert_true((c[3] = client(goes)) >= 0);
+	for (int i = 0; i < 4; i++)
+		close(c[i]);
+}
+
+static void test_a_group_that_cannot_change_stays(void **state)
+{
+	unsigned other = free_port(), mine, taken_port = free_port();
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons((uint16_t)taken_port) };
+	int c, fd = socket(AF_INET, SOCK_STREAM, 0);
+	char err[200] = "";
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	gac_listen_begin();
+	assert_true(listen_on(other, 0, err));
+	assert_true(listen_on(mine = free_port(), 1, err));
+	assert_int_equal(group(1, 0, err), -EBUSY);
+	gac_listen_commit();
+	assert_int_equal(group(1, taken_port, err), -EADDRNOTAVAIL);
+	assert_non_null(strstr(err, "Address already in use"));
+	assert_int_equal(group(1, other, err), -EADDRNOTAVAIL);
+	assert_non_null(strstr(err, "said twice"));
+	assert_true((c = client(mine)) >= 0);
+	turn(100);
+	assert_int_equal(by_arg[1], 1);
+	gac_listen_close_all();
+	assert_int_equal(group(1, mine, err), -ESHUTDOWN);
+	close(c);
+	close(fd);
+}
+
+/* A reload that was refused must not show through a change of a group. */
+static void test_a_refused_reload_leaves_no_trace_in_groups(void **state)
+{
+	unsigned port = free_port();
+	char err[200] = "";
+	int c;
+
+	gac_listen_begin();
+	assert_true(listen_on(port, 0, err));
+	gac_listen_commit();
+	gac_listen_begin();
+	assert_true(listen_on(port, 2, err));
+	gac_listen_rollback();
+	assert_int_equal(group(1, free_port(), err), 0);
+	assert_true((c = client(port)) >= 0);
+	turn(100);
+	assert_int_equal(by_arg[0], 1);
+	assert_int_equal(by_arg[2], 0);
+	close(c);
+}
+
 static uint64_t cpu_us(void)
 {
 	struct timespec ts;
@@ -314,6 +399,9 @@ int main(void)
 		cmocka_unit_test_teardown(test_port_in_use_is_said, after),
 		cmocka_unit_test_teardown(test_local_address_behind_a_wildcard, after),
 		cmocka_unit_test_teardown(test_paused_listener_accepts_later, after),
+		cmocka_unit_test_teardown(test_one_group_is_changed_and_the_others_go_on, after),
+		cmocka_unit_test_teardown(test_a_group_that_cannot_change_stays, after),
+		cmocka_unit_test_teardown(test_a_refused_reload_leaves_no_trace_in_groups, after),
 		cmocka_unit_test_teardown(test_without_descriptors_it_rests_and_recovers, after),
 	};
 

@@ -22,8 +22,9 @@ import time
 
 from . import corpus, need, ports, smtp
 
-MODULES = ("spool", "queue", "route", "throttle", "smtp_server", "tcp_rules", "smtp_client", "transport_direct", "smtp_patterns", "bounce",
+MODULES = ("spool", "queue", "route", "throttle", "svc", "smtp_server", "tcp_rules", "smtp_client", "transport_direct", "smtp_patterns", "bounce",
            "explain", "service_log", "smtp_log", "delivery_log", "queue_control")
+DIRECTORIES = ("queue", "log", "run", "control", "service")
 SANITIZER = re.compile(r"(?:ERROR|WARNING): \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
 # "2026-11-25T18:10:37.123Z error spool: …", and what a program says that ends before its log begins or by an assertion.
 BAD_LINE = re.compile(r"^\S+Z error |^\S*greenarrowd: (?!warning)|Assertion|assert\w* failed", re.IGNORECASE)
@@ -104,7 +105,7 @@ class Settings:
         modules = self.modules if self.modules is not None else present_modules(self.bounce)
         general = [f"hostname {self.hostname}", "default_virtual_mta ip-1", f"workers {self.workers}",
                    f"module_directory {module_directory()}"]
-        general += [f"{name}_directory {folder}/{name}" for name in ("queue", "log", "run", "control")]
+        general += [f"{name}_directory {folder}/{name}" for name in DIRECTORIES]
         if os.geteuid() == 0 and "run_as_user" not in self.general:
             general.append("run_as_user root")
         if self.dns:
@@ -127,7 +128,7 @@ class Daemon:
         self.settings = settings or Settings(**arguments)
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="ga-e2e-"))
         self.folder.chmod(0o755)
-        for name in ("queue", "log", "run", "control"):
+        for name in DIRECTORIES:
             (self.folder / name).mkdir(exist_ok=True)
         self.config = self.folder / "control" / "greenarrow.conf"
         self.log = self.folder / "daemon.log"
