@@ -152,6 +152,42 @@ print_spool(struct json_object *s)
 }
 
 static void
+print_dns(struct json_object *d)
+{
+	int64_t resolved = cli_int(d, "resolved_total");
+
+	if (d != NULL)
+		printf("dns             %lld questions, %lld resolved in %.1f ms each\n", (long long)cli_int(d, "questions_total"),
+		    (long long)resolved, resolved > 0 ? (double)cli_int(d, "resolve_ms_total") / (double)resolved : 0);
+}
+
+/* All directories in one line, and one for each that cannot be written. */
+static void
+print_logs(struct json_object *dirs)
+{
+	int64_t lines = 0, octets = 0, dropped = 0;
+
+	if (dirs == NULL)
+		return;
+	for (size_t i = 0; i < json_object_array_length(dirs); i++) {
+		struct json_object *d = json_object_array_get_idx(dirs, i);
+
+		lines += cli_int(d, "lines_total");
+		octets += cli_int(d, "bytes_total");
+		dropped += cli_int(d, "dropped_total");
+	}
+	printf("logs            %zu directories, %lld lines, %.1f MiB since start, %lld lines dropped\n",
+	    json_object_array_length(dirs), (long long)lines, (double)octets / 1048576, (long long)dropped);
+	for (size_t i = 0; i < json_object_array_length(dirs); i++) {
+		struct json_object *d = json_object_array_get_idx(dirs, i);
+
+		if (cli_string(d, "trouble")[0] != '\0')
+			printf("                %s IS NOT WRITTEN (%s), %lld octets wait\n", cli_string(d, "name"),
+			    cli_string(d, "trouble"), (long long)cli_int(d, "waiting_bytes"));
+	}
+}
+
+static void
 print_list(const char *title, struct json_object *list, const char *what, const char *why)
 {
 	for (size_t i = 0; list != NULL && i < json_object_array_length(list); i++) {
@@ -173,6 +209,8 @@ print_screen(struct json_object *o)
 	print_throttle(cli_member(o, "throttle"));
 	print_reports(cli_member(o, "reports"));
 	print_spool(cli_member(o, "spool"));
+	print_dns(cli_member(o, "dns"));
+	print_logs(cli_member(o, "log_directories"));
 	print_list("paused", cli_member(o, "paused"), "what", "why");
 	print_list("held by", cli_member(o, "holds"), "module", "for");
 }

@@ -15,6 +15,7 @@
 #include "daemon/daemon.h"
 #include "loop/loop.h"
 #include "module/wait.h"
+#include "net/dns.h"
 
 static void
 add(struct json_object *o, const char *key, struct json_object *value)
@@ -104,6 +105,20 @@ status(struct ga_control_call *call, struct json_object *args, void *arg)
 	ga_control_reply(call, o);
 }
 
+/* A part like those of modules. */
+static void
+add_dns(struct ga_inst *inst, struct json_object *status)
+{
+	struct json_object *o = json_object_new_object();
+	struct gac_dns_counts c = gac_dns_counts();
+
+	(void)inst;
+	add(o, "questions_total", json_object_new_int64((int64_t)c.questions));
+	add(o, "resolved_total", json_object_new_int64((int64_t)c.resolved));
+	add(o, "resolve_ms_total", json_object_new_int64((int64_t)(c.resolve_us / 1000)));
+	add(status, "dns", o);
+}
+
 /* --- waits --- */
 
 struct waits {
@@ -154,5 +169,6 @@ void
 gac_status_commands(void)
 {
 	ga_control_register(NULL, "waits", "hooks that a module has not answered yet", waits, NULL);
+	ga_status_register(NULL, add_dns);
 	ga_control_register(NULL, "status", "what the daemon is doing", status, NULL);
 }

@@ -14,6 +14,7 @@
  * A question has a deadline of its own.  When it passes, the request stays under
  * way: a late answer is still worth caching, and no second request is made.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ struct entry {
 	bool under_way;
 	struct dns_blob *blob;		/* NULL: none yet */
 	uint64_t fresh_until_us;
+	uint64_t asked_us;		/* when it went under way */
 	struct waiting waiting;
 	size_t n;
 	char name[];
@@ -65,6 +67,7 @@ struct table {
 	TAILQ_HEAD(, ga_dns_question) deadlines;	/* all that wait */
 	struct waiting posted;
 	struct ev_timer timer;
+	_Atomic uint64_t questions, resolved, resolve_us;	/* since the start */
 };
 
 static struct {
@@ -78,6 +81,11 @@ static struct {
 static struct table *table_of(struct ga_worker *w)
 {
 	return &dns.tables[ga_worker_index(w)];
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t by)
+{
+	atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
 }
 
 /* --- answering --- */
@@ -216,6 +224,8 @@ static void request_answered(struct ga_worker *w, struct ga_post *post)
 	struct entry *e = GA_CONTAINER(r, struct entry, request);
 	struct table *t = table_of(w);
 
+	count(&t->resolved, 1);
+	count(&t->resolve_us, ga_mono_us() - e->asked_us);
 	e->under_way = false;
 	gac_dns_blob_unref(e->blob);
 	e->blob = r->blob;
@@ -250,6 +260,7 @@ static void request(struct table *t, struct entry *e)
 		t->answers--;
 	}
 	e->under_way = true;
+	e->asked_us = ga_mono_us();
 	gac_dns_thread_ask(&e->request);
 }
 
@@ -303,6 +314,7 @@ static struct ga_dns_question *ask(struct ga_worker *w, struct ga_str text, unsi
 	struct ga_str name;
 	struct entry *e;
 
+	count(&t->questions, 1);
 	q->worker = w;
 	q->fn = fn;
 	q->arg = arg;
@@ -344,6 +356,18 @@ static const struct ga_resolver resolver = {
 };
 
 /* --- life --- */
+
+struct gac_dns_counts gac_dns_counts(void)
+{
+	struct gac_dns_counts c = { 0, 0, 0 };
+
+	for (unsigned i = 0; i < dns.count; i++) {
+		c.questions += atomic_load_explicit(&dns.tables[i].questions, memory_order_relaxed);
+		c.resolved += atomic_load_explicit(&dns.tables[i].resolved, memory_order_relaxed);
+		c.resolve_us += atomic_load_explicit(&dns.tables[i].resolve_us, memory_order_relaxed);
+	}
+	return c;
+}
 
 void gac_dns_timeout(uint32_t ms)
 {

@@ -26,6 +26,14 @@ void gac_dns_stop(void);
 /* Whatever is being asked on this loop times out now: the daemon ends.  On that loop. */
 void gac_dns_give_up(struct ga_worker *);
 
+/* Since the start.  Any thread, while the resolver is up. */
+struct gac_dns_counts {
+	uint64_t questions;		/* of modules */
+	uint64_t resolved;		/* of these, what no loop knew and libunbound answered */
+	uint64_t resolve_us;		/* that took, together */
+};
+struct gac_dns_counts gac_dns_counts(void);
+
 /* How long a question may take (default 10 s).  Before the first question. */
 void gac_dns_timeout(uint32_t ms);
 

@@ -120,6 +120,8 @@ service_log_init(struct ga_inst *inst, const void *conf)
 	ga_service_provide(inst, GA_LOG_SINK_SERVICE, GA_LOG_SINK_VERSION, &service);
 	ga_status_register(inst, add_status);
 	ga_log_output(take_line, slog_dir_open(GA_STR(OWN_LOG), 0, NULL));
+	slog_status_init(inst);
+	slog_status_every(((const struct service_log_conf *)conf)->service_log_status);
 	return true;
 }
 
@@ -128,6 +130,7 @@ service_log_reload(struct ga_inst *inst, const void *conf)
 {
 	(void)inst;
 	take_settings(conf);
+	slog_status_every(((const struct service_log_conf *)conf)->service_log_status);
 	return true;
 }
 

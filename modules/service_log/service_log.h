@@ -24,7 +24,9 @@ X(size, service_log_max_size, "0", "max=2147483647", "general",				\
 X(int, service_log_max_files, "0", "min=0 max=1000000", "general",			\
     "files of a log directory, 2 or more; 0: what the directory's user asks for, else 10") \
 X(size, service_log_memory, "16MiB", "min=64KiB max=1GiB", "general",			\
-    "memory for the lines that wait for one directory; what is over it is dropped and counted")
+    "memory for the lines that wait for one directory; what is over it is dropped and counted") \
+X(duration, service_log_status, "5s", "", "general",					\
+    "how often rspawn-limiter gets the lines that say how delivery goes; 0: never")
 
 GA_CONF_STRUCT(service_log_conf, SERVICE_LOG_DIRECTIVES);
 
@@ -159,5 +161,12 @@ void slog_writer_wake(void);
 /* Writes what waits and ends every file cleanly.  False: the disk did not let it within some
  * seconds, and it still uses the directories. */
 bool slog_writer_stop(void);
+
+/* --- lines about delivery: status_lines.c --- */
+
+/* Main thread, in init. */
+void slog_status_init(struct ga_inst *);
+/* Every ms milliseconds from now on; 0: no longer.  Main loop. */
+void slog_status_every(uint64_t ms);
 
 #endif

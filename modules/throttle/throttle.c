@@ -471,6 +471,7 @@ add_status(struct ga_inst *inst, struct json_object *status)
 		backoffs += thr_loop(ga_worker_get(i))->backoffs;
 	}
 	json_object_object_add(o, "connections", json_object_new_int((int)thr_slots_used()));
+	json_object_object_add(o, "max_connections", json_object_new_int((int)thr_slots_max()));
 	json_object_object_add(o, "groups", json_object_new_int((int)thr_groups_count()));
 	json_object_object_add(o, "in_backoff", json_object_new_int64(backoffs));
 	json_object_object_add(o, "waiting", json_object_new_int64(waiting));

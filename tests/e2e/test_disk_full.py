@@ -1,13 +1,10 @@
 """A full disk: new mail is told to come later, queued mail goes on, and all is well again when there is room; nobody restarts anything."""
 
-import contextlib
-import os
-import subprocess
 import time
 
 import pytest
 
-from gatest import corpus, need, smtp
+from gatest import corpus, disk, smtp
 from gatest.badsink import Default
 
 DISK_MIB = 640
@@ -15,30 +12,15 @@ DISK_MIB = 640
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A tmpfs of DISK_MIB MiB; the spool's segments are 64 MiB, and some of them are kept ready."""
-    need.root()
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "greenarrow-test", str(folder)], capture_output=True, text=True)
-    if done.returncode != 0:
-        need.missing(f"leave to mount a tmpfs ({done.stderr.strip()})")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    """DISK_MIB MiB; the spool's segments are 64 MiB, and some of them are kept ready."""
+    with disk.small(tmp_path / "disk", f"{DISK_MIB}m") as folder:
+        yield folder
 
 
 @pytest.fixture
 def greenarrow(small_disk, greenarrow):
     """Daemons that are stopped before the disk is taken away."""
     return greenarrow
-
-
-def fill(folder, leave=0):
-    """Take all the room there is, but for LEAVE octets."""
-    room = os.statvfs(folder)
-    with open(folder / "ballast", "wb") as ballast:
-        with contextlib.suppress(OSError):
-            os.posix_fallocate(ballast.fileno(), 0, max(room.f_bavail * room.f_bsize - leave, 1))
-    return folder / "ballast"
 
 
 def disk_daemon(greenarrow, small_disk, sink, **arguments):
@@ -74,7 +56,7 @@ def accept_until_full(server, wire, limit=2000):
 def test_a_full_disk_refuses_new_mail_delivers_the_queue_and_recovers_by_itself(greenarrow, sinks, small_disk):
     sink = sinks(listening=False)
     server = disk_daemon(greenarrow, small_disk, sink, retry="retry_schedule 2s")
-    ballast = fill(small_disk)
+    ballast = disk.fill(small_disk)
     wire = corpus.big_sample(1_000_000).wire
     accepted, refusal = accept_until_full(server, wire)
     assert (refusal.code, refusal.enhanced) == (452, "4.3.1"), refusal
@@ -99,7 +81,7 @@ def test_a_full_disk_refuses_new_mail_delivers_the_queue_and_recovers_by_itself(
 def test_what_fails_on_a_full_disk_is_told_once(greenarrow, sinks, small_disk):
     sink = sinks({"RCPT": lambda session, line: Default() if b"sender.example" in line else "550 5.1.1 no"}, listening=False)
     server = disk_daemon(greenarrow, small_disk, sink, retry="retry_schedule 2s", bounce=True)
-    ballast = fill(small_disk)
+    ballast = disk.fill(small_disk)
     failing = sum(accept_until_full(server, wire, 100_000)[0] for wire in (corpus.big_sample(1_000_000).wire, corpus.simple())) + 1
     sink.open()
     server.wait_queue(60, failure_total=failing)
@@ -115,7 +97,7 @@ def test_what_fails_on_a_full_disk_is_told_once(greenarrow, sinks, small_disk):
 def test_mail_accepted_on_a_full_disk_survives_kill_9(greenarrow, sinks, small_disk):
     sink = sinks(listening=False)
     server = disk_daemon(greenarrow, small_disk, sink, retry="retry_schedule 2s")
-    fill(small_disk)
+    disk.fill(small_disk)
     accepted = accept_until_full(server, corpus.big_sample(1_000_000).wire)[0] + 1
     server.kill()
     server.start()

@@ -14,12 +14,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../service_log.h"
@@ -50,7 +53,15 @@ fails(void)
 	int __wrap_##name arguments;							\
 	int __wrap_##name arguments { return fails() ? -1 : __real_##name pass; }
 
-WRAP(fsync, (int fd), (fd))
+/* A test survives no power cut. */
+int __wrap_fsync(int fd);
+int
+__wrap_fsync(int fd)
+{
+	(void)fd;
+	return fails() ? -1 : 0;
+}
+
 WRAP(renameat, (int a, const char *from, int b, const char *to), (a, from, b, to))
 WRAP(linkat, (int a, const char *from, int b, const char *to, int flags), (a, from, b, to, flags))
 WRAP(unlinkat, (int dir, const char *name, int flags), (dir, name, flags))
@@ -207,7 +218,7 @@ content(const char *dir)
 	for (p = to = all; *p != '\0'; p = end) {
 		struct timespec at;
 
-		if (ga_tai64n_parse((struct ga_str){ p, strlen(p) }, &at))
+		if (ga_tai64n_parse((struct ga_str){ p, strnlen(p, GA_TAI64N_LEN + 1) }, &at))
 			p += GA_TAI64N_LEN + 1;
 		end = strchr(p, '\n');
 		end = end != NULL ? end + 1 : p + strlen(p);
@@ -543,6 +554,78 @@ test_what_a_processor_has_made_takes_the_place_of_what_it_was_made_of(void **sta
 	assert_int_equal(mode_of("h", "processed"), 0);
 }
 
+/* A process that writes numbered lines from `first` on until it is killed; *written: how many it
+ * knows to be written. */
+static pid_t
+write_until_killed(const char *dir, unsigned first, _Atomic uint64_t *written)
+{
+	pid_t pid = fork();
+	struct ga_log_dir *d;
+
+	if (pid != 0)
+		return pid;
+	start_writer("s20000 n1000000", 1000000);
+	d = open_dir(dir);
+	for (unsigned i = first;; i++) {
+		while (atomic_load(&d->in.waiting) > 500000)
+			usleep(100);
+		put_numbered(d, i, i + 1);
+		atomic_store(written, atomic_load(&d->lines));
+	}
+}
+
+/* The torn line at the end of a file that a crash left goes. */
+static void
+mend(const char *name, const char *text, void *arg)
+{
+	const char *end = strrchr(text, '\n');
+	size_t whole = end != NULL ? (size_t)(end + 1 - text) : 0;
+
+	if (text[whole] == '\0')
+		return;
+	assert_string_equal(name + strlen(name) - 2, ".u");
+	assert_int_equal(truncate(path_of(arg, name), (off_t)whole), 0);
+}
+
+static unsigned
+count_lines(const char *dir)
+{
+	char *all = content(dir);
+	unsigned n = 0;
+
+	for (const char *p = all; (p = strchr(p, '\n')) != NULL; p++)
+		n++;
+	free(all);
+	return n;
+}
+
+static void
+test_kill_9_under_load_loses_nothing_that_was_written(void **state)
+{
+	_Atomic uint64_t *written = mmap(NULL, sizeof *written, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned lines = 0;
+
+	(void)state;
+	assert_ptr_not_equal(written, MAP_FAILED);
+	for (unsigned life = 0; life < 5; life++) {
+		pid_t pid = write_until_killed("killed", lines, written);
+
+		while (atomic_load(written) < 2000 + life * 777)
+			usleep(500);
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		start_writer("n1000000", 100000);
+		open_dir("killed");
+		stop_writer();
+		each_file("killed", mend, (void *)(uintptr_t)"killed");
+		assert_true(count_lines("killed") >= lines + atomic_load(written));
+		lines = count_lines("killed");
+		assert_numbered("killed", 0, lines);
+		atomic_store(written, 0);
+	}
+	munmap(written, sizeof *written);
+}
+
 /* --- trouble --- */
 
 static void
@@ -723,6 +806,7 @@ main(void)
 		cmocka_unit_test(test_what_a_crash_left_is_finished_as_such),
 		cmocka_unit_test(test_a_crash_between_a_finished_files_two_names_makes_no_third),
 		cmocka_unit_test(test_what_a_processor_has_made_takes_the_place_of_what_it_was_made_of),
+		cmocka_unit_test(test_kill_9_under_load_loses_nothing_that_was_written),
 		cmocka_unit_test(test_while_another_has_the_lock_lines_wait_and_what_is_too_much_is_counted),
 		cmocka_unit_test(test_a_directory_that_was_removed_is_made_anew),
 		cmocka_unit_test(test_a_line_that_was_half_written_on_a_full_disk_is_completed),
