@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <greenarrow/loop.h>
@@ -36,8 +35,9 @@ static struct {
 	unsigned retry_ms;
 	pthread_t thread;
 	int wake;			/* eventfd */
+	int ended;			/* eventfd: the thread has done all it had to */
 	_Atomic bool awake, ending;
-} writer = { .wake = -1 };
+} writer = { .wake = -1, .ended = -1 };
 
 /* --- waking --- */
 
@@ -293,6 +293,7 @@ run(void *arg)
 		wait_for_more(serve_all(false));
 	serve_all(true);
 	end_all();
+	eventfd_write(writer.ended, 1);
 	return NULL;
 }
 
@@ -305,7 +306,8 @@ slog_writer_start(struct ga_inst *inst, unsigned retry_ms)
 	writer.inst = inst;
 	writer.retry_ms = retry_ms;
 	writer.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (writer.wake < 0)
+	writer.ended = eventfd(0, EFD_CLOEXEC);
+	if (writer.wake < 0 || writer.ended < 0)
 		return false;
 	atomic_store(&writer.awake, true);
 	atomic_store(&writer.ending, false);
@@ -322,15 +324,19 @@ slog_writer_start(struct ga_inst *inst, unsigned retry_ms)
 bool
 slog_writer_stop(void)
 {
-	struct timespec until;
+	struct pollfd ended = { .fd = writer.ended, .events = POLLIN };
+	int n;
 
 	atomic_store(&writer.ending, true);
 	ring();
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += END_SECONDS;
-	if (pthread_clockjoin_np(writer.thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+	do
+		n = poll(&ended, 1, END_SECONDS * 1000);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
 		return false;
+	pthread_join(writer.thread, NULL);
 	close(writer.wake);
-	writer.wake = -1;
+	close(writer.ended);
+	writer.wake = writer.ended = -1;
 	return true;
 }
