@@ -54,7 +54,7 @@ fault(const struct smtpd_session *s)
 static bool
 over_size(const struct smtpd_session *s)
 {
-	uint64_t max = s->gen->conf->max_message_size;
+	uint64_t max = s->max_size;
 
 	return s->scan.size > max || s->raw > max || s->bdat.left > max - s->raw;
 }

@@ -50,7 +50,7 @@ may_be_utf8(struct smtpd_session *s, const struct smtpd_params *p)
 static bool
 has_room(struct smtpd_session *s, const struct smtpd_params *p)
 {
-	if (p->size > s->gen->conf->max_message_size) {
+	if (p->size > s->max_size) {
 		smtpd_say(s, "552 5.3.4 Message is too large");
 		return false;
 	}

@@ -1,13 +1,14 @@
 /*
  * cmd_rcpt.c - RCPT TO: each recipient is decided by itself.
  *
- * Called by command.c.  A client in relay_from, or one that has logged in, may send to
- * anyone; everybody else only to relay_domains, to <postmaster>, which goes to
+ * Called by command.c.  A client in relay_from, one that RELAYCLIENT is set for, or one that has logged
+ * in, may send to anyone; everybody else only to relay_domains, to <postmaster>, which goes to
  * postmaster_address, and to what a module accepts.
  */
 #include <string.h>
 
 #include "params.h"
+#include "variables.h"
 
 /* Refused recipients of a transaction that are no errors. */
 #define REFUSED_FREE 1000u
@@ -34,21 +35,30 @@ takes_utf8(const struct smtpd_session *s)
 	return (s->txn->flags & GA_MSG_SMTPUTF8) != 0;
 }
 
-/* A module may have put another address in place; it holds to the same rules. */
+/* Another address in place of what the client said; it holds to the same rules. */
 static bool
-redirect(struct smtpd_session *s, struct ga_rcpt *r)
+redirect(struct smtpd_session *s, struct ga_rcpt *r, struct ga_str to)
 {
 	struct ga_str local, domain;
 	char room[256];
 
-	if (s->run.redirect.n == 0)
-		return true;
-	if (ga_mail_address(s->run.redirect, takes_utf8(s), &local, &domain) != GA_MAIL_OK ||
-	    !ga_mail_domain(domain, room, sizeof room, &domain))
+	if (ga_mail_address(to, takes_utf8(s), &local, &domain) != GA_MAIL_OK ||
+	    !ga_mail_domain(domain, room, sizeof room, &domain)) {
+		smtpd_say(s, "451 4.3.5 Recipient was redirected to no valid address");
 		return false;
-	r->to = s->run.redirect;
+	}
+	r->to = to;
 	r->domain = ga_dup(s->txn->pool, domain);
 	return true;
+}
+
+/* As qmail-smtpd does with what RELAYCLIENT says. */
+static bool
+append_to_address(struct smtpd_session *s, struct ga_rcpt *r)
+{
+	struct ga_str to = smtpd_variables_address(s, s->txn->pool, r->to);
+
+	return to.p == r->to.p || redirect(s, r, to);
 }
 
 static void
@@ -66,9 +76,8 @@ answered(struct smtpd_session *s, enum ga_verdict v)
 		smtpd_say(s, "550 5.7.1 Relaying denied");
 		return;
 	}
-	if (asked && !redirect(s, r)) {
+	if (asked && s->run.redirect.n > 0 && !redirect(s, r, s->run.redirect)) {
 		refused_rcpt(s);
-		smtpd_say(s, "451 4.3.5 Recipient was redirected to no valid address");
 		return;
 	}
 	r->discard = v == GA_DISCARD;
@@ -162,7 +171,7 @@ smtpd_cmd_rcpt(struct smtpd_session *s, struct ga_str arg)
 	p.pool = s->txn->pool;
 	p.utf8 = takes_utf8(s);
 	if (!take_path(s, arg, &found, &ours, &rest) ||
-	    !smtpd_take_params(s, SMTPD_OF_RCPT, rest, &p)) {
+	    !smtpd_take_params(s, SMTPD_OF_RCPT, rest, &p) || !append_to_address(s, &found)) {
 		s->rcpt_refused++;
 		return;
 	}

@@ -172,7 +172,7 @@ take_login(struct smtpd_session *s, struct ga_str login)
 	s->user_class = known != NULL ? ga_dup(pool, known->mail_class) : (struct ga_str){ "", 0 };
 }
 
-static bool
+static void
 become(struct smtpd_session *s, struct xclient *x)
 {
 	struct ga_sockaddr peer = x->has_addr ? x->peer : s->peer;
@@ -185,7 +185,7 @@ become(struct smtpd_session *s, struct xclient *x)
 	/* what is not said stays as it is, but a login is of one client */
 	if (x->has_login || x->has_addr)
 		take_login(s, x->login);
-	return smtpd_client_is(s, unknown ? NULL : &peer);
+	smtpd_client_is(s, unknown ? NULL : &peer);
 }
 
 void
@@ -204,7 +204,8 @@ smtpd_cmd_xclient(struct smtpd_session *s, struct ga_str arg)
 	x.pool = ga_pool_new(1024);
 	if (!take_attributes(&x, arg)) {
 		smtpd_say(s, "501 5.5.4 Syntax: XCLIENT attribute=value ...");
-	} else if (become(s, &x)) {
+	} else {
+		become(s, &x);
 		smtpd_introduced(s, x.helo, x.esmtp);
 		smtpd_session_begin(s);
 	}

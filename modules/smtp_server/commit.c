@@ -12,6 +12,7 @@
 
 #include "headers.h"
 #include "params.h"
+#include "variables.h"
 
 /* --- our Received field --- */
 
@@ -51,6 +52,7 @@ received(struct smtpd_session *s)
 		.helo = s->helo,
 		.client = ga_str_c(s->peer_text),
 		.client_is_ipv6 = memchr(s->peer_text, ':', strlen(s->peer_text)) != NULL,
+		.hides = smtpd_variables_hide(s),
 		.hostname = ga_str_c(ga_hostname()),
 		.with = protocol(s),
 		.id = t->id,
@@ -168,10 +170,12 @@ describe_trace(struct ga_txn *t)
 static bool
 take_injection(struct smtpd_session *s)
 {
-	if (ga_injection_take(s->txn, s->relays, &s->wrong_field))
-		return true;
-	smtpd_refuse_message(s, REFUSE_FIELD);
-	return false;
+	if (!ga_injection_take(s->txn, s->relays, &s->wrong_field)) {
+		smtpd_refuse_message(s, REFUSE_FIELD);
+		return false;
+	}
+	smtpd_variables_mark(s, &s->txn->attrs);
+	return true;
 }
 
 bool

@@ -55,7 +55,7 @@ smtpd_proxy_timeout(struct smtpd_session *s)
 
 /* --- who the client is --- */
 
-bool
+void
 smtpd_client_is(struct smtpd_session *s, const struct ga_sockaddr *peer)
 {
 	const struct smtpd_conf *conf = s->gen->conf;
@@ -65,19 +65,14 @@ smtpd_client_is(struct smtpd_session *s, const struct ga_sockaddr *peer)
 	s->unnamed = peer == NULL;
 	s->peer_relays = peer != NULL && smtpd_gen_relays(s->gen, peer);
 	s->relays = s->peer_relays || s->user.n > 0;
+	s->crowded = false;
 	if (peer == NULL)
-		return true;
+		return;
 	s->peer = *peer;
 	ga_sockaddr_text(peer, false, s->peer_text);
-	if (s->relays || smtpd_limits_count(&s->gen->service->limits, peer,
-	    (unsigned)conf->max_connections_per_client, &s->client))
-		return true;
-	atomic_fetch_add(&s->gen->service->count.refused, 1);
-	if (s->implicit_tls && !s->tls)
-		smtpd_abort(s);		/* nobody who expects TLS can read a 421 */
-	else
-		smtpd_goodbye(s, "4.7.0", "Too many connections from your address");
-	return false;
+	/* whether it is turned away for that is known when connect has answered */
+	s->crowded = !s->relays && !smtpd_limits_count(&s->gen->service->limits, peer,
+	    (unsigned)conf->max_connections_per_client, &s->client);
 }
 
 /* --- the header --- */
@@ -88,8 +83,7 @@ header_over(struct smtpd_session *s, bool named, const struct smtpd_proxy_header
 	smtpd_proxy_free(s);
 	if (named)
 		s->local = h->local;
-	if (!smtpd_client_is(s, named ? &h->peer : NULL))
-		return;
+	smtpd_client_is(s, named ? &h->peer : NULL);
 	if (s->implicit_tls)
 		smtpd_tls_next(s);
 	else

@@ -15,9 +15,8 @@ void smtpd_proxy_free(struct smtpd_session *);
 
 /*
  * The client is that one: for relay_from, limits, trace, hooks.  NULL: nobody knows who, so
- * it may not relay because of an address.  False: it has too many sessions, the refusal
- * has been said and the session ends.
+ * it may not relay because of an address.
  */
-bool smtpd_client_is(struct smtpd_session *, const struct ga_sockaddr *peer);
+void smtpd_client_is(struct smtpd_session *, const struct ga_sockaddr *peer);
 
 #endif

@@ -37,7 +37,7 @@ store(void *arg, const char *p, size_t n)
 	struct smtpd_session *s = arg;
 	const struct smtpd_conf *conf = s->gen->conf;
 
-	if (s->scan.size > conf->max_message_size)
+	if (s->scan.size > s->max_size)
 		smtpd_refuse_message(s, REFUSE_SIZE);
 	else if (s->scan.in_header && s->scan.size > conf->max_header_size)
 		smtpd_refuse_message(s, REFUSE_HEADER);
@@ -179,5 +179,5 @@ smtpd_receive_end(struct smtpd_session *s)
 uint64_t
 smtpd_drop_limit(const struct smtpd_session *s)
 {
-	return 2 * (s->gen->conf->max_message_size + 1048576);
+	return 2 * (s->max_size + 1048576);
 }

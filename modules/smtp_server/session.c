@@ -111,9 +111,29 @@ spoke_early(struct smtpd_session *s)
 }
 
 static void
+turn_away_crowded(struct smtpd_session *s)
+{
+	atomic_fetch_add(&s->gen->service->count.refused, 1);
+	smtpd_goodbye(s, "4.7.0", "Too many connections from your address");
+}
+
+/* What connect has left: rights, and whether they are enough for a client that has sessions already. */
+static void
+take_rights(struct smtpd_session *s)
+{
+	smtpd_variables_obey(s);
+	if (!s->relays)
+		return;
+	s->crowded = false;
+	smtpd_limits_uncount(s->client);
+	s->client = NULL;
+}
+
+static void
 greet(struct smtpd_session *s, enum ga_verdict v)
 {
 	smtpd_enter_state(s, S_COMMAND);
+	take_rights(s);
 	if (spoke_early(s)) {
 		smtpd_say(s, "554 5.5.0 You spoke before the greeting");
 		smtpd_close(s, true);
@@ -121,6 +141,10 @@ greet(struct smtpd_session *s, enum ga_verdict v)
 	}
 	if (smtpd_refused(s, v)) {
 		smtpd_close(s, true);
+		return;
+	}
+	if (s->crowded) {
+		turn_away_crowded(s);
 		return;
 	}
 	s->greeted = true;
@@ -175,6 +199,9 @@ smtpd_session_begin(struct smtpd_session *s)
 		};
 	}
 	smtpd_ask(s, GA_HOOK_connect, &s->ev.connect, greet);
+	/* nobody waits for long with sessions that its address may not have */
+	if (s->state == S_ASK && s->crowded && !smtpd_variables_relay(s))
+		turn_away_crowded(s);
 }
 
 static struct smtpd_session *
@@ -194,6 +221,8 @@ new_session(struct smtpd_worker *w, struct smtpd_gen *gen, const struct smtpd_ar
 	s->implicit_tls = a->tls;
 	ga_sockaddr_text(&a->peer, false, s->peer_text);
 	s->relays = s->peer_relays = a->relays;
+	s->crowded = a->crowded;
+	s->max_size = gen->conf->max_message_size;
 	s->stream = a->stream;
 	s->stream->ready = smtpd_ready;
 	s->stream->tls_done = smtpd_tls_done;

@@ -118,7 +118,9 @@ struct smtpd_session {
 	struct ga_str helo;			/* empty: not yet */
 	size_t helo_room;
 	bool esmtp, tls, relays;
-	bool peer_relays;			/* because of its address */
+	bool peer_relays;			/* because of its address, or RELAYCLIENT */
+	bool crowded;				/* its address has as many sessions as it may; RELAYCLIENT lifts that */
+	uint64_t max_size;			/* of a message: max_message_size or DATABYTES */
 	/* AUTH, cmd_auth.c */
 	struct smtpd_auth *auth;		/* the exchange; NULL: none */
 	struct ga_str user, user_class;		/* in the session's pool; empty: nobody */
@@ -181,6 +183,7 @@ struct smtpd_arrival {
 	struct ga_sockaddr peer, local;
 	struct smtpd_client *client;		/* its slot */
 	bool relays;				/* its address may */
+	bool crowded;				/* its address has as many sessions as it may */
 	bool tls;				/* from the first octet */
 	bool proxied;				/* ... behind a PROXY header, which says who it is */
 };

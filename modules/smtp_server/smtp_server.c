@@ -19,6 +19,7 @@
 #include "session.h"
 #include "smtp_user.h"
 #include "switch.h"
+#include "variables.h"
 
 /* Before the deadline of a drain: time for the 421 to get out. */
 #define DRAIN_MARGIN_MS 1500u
@@ -42,23 +43,21 @@ turn_away(struct smtpd_worker *w, struct ga_stream *stream, const char *why)
 }
 
 static const char *
-take_slot(struct smtpd_worker *w, struct smtpd_gen *g, const struct ga_sockaddr *peer,
-    bool uncounted, struct smtpd_client **client)
+take_slot(struct smtpd_worker *w, struct smtpd_gen *g, struct smtpd_arrival *a, bool uncounted)
 {
 	unsigned per_client = uncounted ? 0 : (unsigned)g->conf->max_connections_per_client;
+	unsigned max = g->access.listeners.max_connections;
+	enum smtpd_slot slot;
 
 	if (w->draining)
 		return "4.3.2 Shutting down";
-	switch (smtpd_limits_take(&g->service->limits, peer,
-	    g->access.listeners.max_connections, per_client, client)) {
-	case SMTPD_SLOT_FULL:
-		return "4.3.2 Too many connections";
-	case SMTPD_SLOT_CLIENT:
-		return "4.7.0 Too many connections from your address";
-	case SMTPD_SLOT_OK:
-		break;
+	slot = smtpd_limits_take(&g->service->limits, &a->peer, max, per_client, &a->client);
+	if (slot == SMTPD_SLOT_CLIENT && smtpd_variables_may_relay(g)) {
+		a->crowded = true;	/* who may relay may have more: connect will tell */
+		slot = smtpd_limits_take(&g->service->limits, &a->peer, max, 0, &a->client);
 	}
-	return NULL;
+	return slot == SMTPD_SLOT_OK ? NULL : slot == SMTPD_SLOT_FULL ? "4.3.2 Too many connections" :
+	    "4.7.0 Too many connections from your address";
 }
 
 /* Nobody who expects TLS can read a 421. */
@@ -79,7 +78,7 @@ arrived(struct smtpd_worker *w, struct smtpd_service *service, int fd, const str
 	a.proxied = smtpd_networks_have(&g->access.proxies, peer);
 	a.relays = !a.proxied && smtpd_gen_relays(g, peer);
 	/* a proxy's clients are counted each when it is known who they are */
-	why = take_slot(w, g, peer, a.relays || a.proxied, &a.client);
+	why = take_slot(w, g, &a, a.relays || a.proxied);
 	if (why == NULL) {
 		smtpd_session_new(w, g, &a);
 		return;

@@ -25,6 +25,16 @@ put_hex32(char **to, uint32_t v)
 		*(*to)++ = "0123456789abcdef"[(v >> shift) & 15];
 }
 
+static void
+put_from(char **to, const struct smtpd_trace *t)
+{
+	put(to, GA_STR("from "));
+	put(to, t->helo);
+	put(to, t->client_is_ipv6 ? GA_STR(" ([IPv6:") : GA_STR(" (["));
+	put(to, t->client);
+	put(to, GA_STR("])\r\n\t"));
+}
+
 struct ga_str
 smtpd_trace_field(struct ga_pool *pool, const struct smtpd_trace *t)
 {
@@ -33,11 +43,10 @@ smtpd_trace_field(struct ga_pool *pool, const struct smtpd_trace *t)
 	    t->date.n + 128;
 	char *field = ga_alloc(pool, room), *p = field;
 
-	put(&p, GA_STR("Received: from "));
-	put(&p, t->helo);
-	put(&p, t->client_is_ipv6 ? GA_STR(" ([IPv6:") : GA_STR(" (["));
-	put(&p, t->client);
-	put(&p, GA_STR("])\r\n\tby "));
+	put(&p, GA_STR("Received: "));
+	if (!t->hides)
+		put_from(&p, t);
+	put(&p, GA_STR("by "));
 	put(&p, t->hostname);
 	put(&p, GA_STR(" with "));
 	put(&p, t->with);

@@ -10,6 +10,7 @@ struct smtpd_trace {
 	struct ga_str helo;		/* as given; valid, so free of control characters */
 	struct ga_str client;		/* "192.0.2.1", "2001:db8::1" */
 	bool client_is_ipv6;
+	bool hides;			/* not who the client is: no `from` clause */
 	struct ga_str hostname;
 	struct ga_str with;		/* "ESMTP", "ESMTPS", "SMTP", "UTF8SMTP" ... */
 	uint32_t id;

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gatest import daemon, need, smtp
+from gatest import corpus, daemon, need, smtp
 
 # Whatever tcprules takes, and what it refuses.
 ODD = [
@@ -144,6 +144,43 @@ def test_a_denied_client_is_turned_away_and_new_rules_take_effect_at_once(ruled)
     (server.folder / "control" / "smtp.tcp.cdb").write_text("no cdb")
     server.wait_log("smtp.tcp.cdb: not a cdb, or a damaged one; the rules of before stay in force")
     assert welcome("192.0.2.8")[0] == 554
+
+
+def test_variables_say_what_is_done_for_a_client(ruled, sink):
+    server = ruled('192.0.2.1:allow,RELAYCLIENT=""\n192.0.2.2:allow,RELAYCLIENT="@fix.example"\n192.0.2.3:allow,RELAYCLIENT="",DATABYTES="1000"\n'
+                   '192.0.2.4:allow,RELAYCLIENT="",GREENARROW_SMTP_RECEIVED_HIDE="",GREENARROW_MAILCLASS="partner"\n:allow\n', route=sink)
+
+    with Speaker(server, "192.0.2.9") as client:
+        assert client.to("b@receiver.example").code == 550
+    with Speaker(server, "[UNAVAILABLE]") as client:
+        assert client.to("b@receiver.example").code == 550
+    with Speaker(server, "192.0.2.250") as client:      # relay_from adds up
+        assert client.to("b@receiver.example").code == 250
+    with Speaker(server, "192.0.2.2") as client:
+        assert client.to("b@receiver.example").code == 250
+        assert client.data(corpus.simple()).code == 250
+    assert sink.wait_messages(1)[0].recipients == ['"b@receiver.example"@fix.example']
+    with Speaker(server, "192.0.2.3") as client:
+        assert client.extensions["SIZE"] == "1000"
+        assert client.cmd("MAIL FROM:<a@sender.example> SIZE=1001").code == 552
+        # the next client of the same connection has nothing of it
+        assert client.cmd("XCLIENT ADDR=192.0.2.1").code == 220
+        client.ehlo()
+        assert client.extensions["SIZE"] != "1000" and client.to("b@receiver.example").code == 250
+    with Speaker(server, "192.0.2.4") as client:
+        assert client.to("b@receiver.example").code == 250
+        assert client.data(corpus.simple()).code == 250
+    wire = sink.wait_messages(2)[1].wire
+    assert b"\nReceived: by mail.test.example with ESMTP id " in b"\n" + wire and b"192.0.2.4" not in wire and b"client.example" not in wire
+
+
+def test_who_may_relay_by_its_rule_may_have_any_number_of_sessions(ruled):
+    server = ruled('127.0.0.9:allow,RELAYCLIENT=""\n', "max_connections_per_client 1")
+    for source, codes in (("127.0.0.9", [220, 220, 220]), ("127.0.0.8", [220, 421, 421])):
+        sessions = [server.client(source=(source, 0)) for _ in codes]
+        assert [session.banner.code for session in sessions] == codes
+        for session in sessions:
+            session.close()
 
 
 def test_validate_names_a_database_that_is_missing_or_is_none(greenarrow):

@@ -48,6 +48,17 @@ test_one_recipient_is_named(void **state)
 }
 
 static void
+test_a_client_that_is_hidden_is_not_named(void **state)
+{
+	struct smtpd_trace t = example();
+
+	t.hides = true;
+	assert_field(&t, "Received: by mail.example.com with ESMTPS id 0000ab12\r\n"
+	    "\tfor <you@example.net>;\r\n"
+	    "\tWed, 25 Nov 2026 17:49:39 +0000\r\n");
+}
+
+static void
 test_several_recipients_are_not(void **state)
 {
 	struct smtpd_trace t = example();
@@ -96,6 +107,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_recipient_is_named),
+		cmocka_unit_test(test_a_client_that_is_hidden_is_not_named),
 		cmocka_unit_test(test_several_recipients_are_not),
 		cmocka_unit_test(test_ipv6_is_tagged),
 		cmocka_unit_test(test_long_parts_fit),
