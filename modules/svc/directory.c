@@ -4,7 +4,6 @@
  * Owns nothing but what it returns.  The directory is the daemon's own; what is in it may
  * have been put there by another user of the machine only if that user is root.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -19,32 +18,6 @@
 #include "directory.h"
 
 #define OURS (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-
-/* --- names --- */
-
-/* smtp, smtp2, smtp25: what is behind "smtp"; else NULL. */
-static const char *
-number_of(const char *service)
-{
-	const char *digits = service + 4;
-
-	if (strncasecmp(service, "smtp", 4) != 0)
-		return NULL;
-	return digits[strspn(digits, "0123456789")] == '\0' ? digits : NULL;
-}
-
-char *
-svc_directory_name(const char *service, char out[SVC_NAME_MAX])
-{
-	const char *number = number_of(service);
-	size_t n = (size_t)snprintf(out, SVC_NAME_MAX, "hvmail-qmail-smtpd%s", number != NULL ? "" : "-");
-
-	for (const char *p = number != NULL ? number : service; *p != '\0' && n + 1 < SVC_NAME_MAX; p++)
-		out[n++] = isascii((unsigned char)*p) && (isalnum((unsigned char)*p) || strchr(".-", *p) != NULL) ?
-		    (char)tolower((unsigned char)*p) : '_';
-	out[n] = '\0';
-	return out;
-}
 
 /* --- files --- */
 

@@ -17,11 +17,6 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define SVC_NAME_MAX 200
-/* The directory of an smtp_service: hvmail-qmail-smtpd for smtp, hvmail-qmail-smtpd2 for smtp2, hvmail-qmail-smtpd-NAME
- * for other names, in lower case, with _ for what is not a letter, digit, dot or hyphen.  Returns out. */
-char *svc_directory_name(const char *service, char out[SVC_NAME_MAX]);
-
 struct svc_directory {
 	int control;			/* to read; never at its end: open for writing too */
 	int ok, lock;

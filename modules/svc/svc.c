@@ -267,10 +267,10 @@ octets_came(struct ga_inst *inst, struct ga_worker *w, int fd, unsigned events, 
 static char *
 path_of(const char *name)
 {
-	char directory[SVC_NAME_MAX], *path;
+	char directory[GA_SMTP_SERVICE_DIRECTORY], *path;
 
-	svc_directory_name(name, directory);
-	if (asprintf(&path, "%s/%s", ga_path(GA_PATH_SERVICE), directory) < 0)
+	ga_smtp_service_directory(ga_str_c(name), directory);
+	if (asprintf(&path, "%s/hvmail-%s", ga_path(GA_PATH_SERVICE), directory) < 0)
 		abort();
 	return path;
 }

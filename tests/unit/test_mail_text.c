@@ -1,5 +1,5 @@
 /*
- * test_mail_text.c - parameters, xtext, dates, escapes.
+ * test_mail_text.c - parameters, xtext, dates, escapes, names of directories.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <greenarrow/mail.h>
+#include <greenarrow/service/smtp_services.h>
 
 static int new_pool(void **state)
 {
@@ -164,6 +165,25 @@ static void test_utf8_is_told_from_other_octets(void **state)
 		assert_false(ga_utf8_valid(ga_str_c(wrong[i])));
 }
 
+static void test_directories_of_services_are_named_as_the_manuals_have_them(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "smtp", "qmail-smtpd" }, { "smtp2", "qmail-smtpd2" }, { "SMTP3", "qmail-smtpd3" },
+		{ "smtp25x", "qmail-smtpd-smtp25x" }, { "smtps", "qmail-smtpd-smtps" }, { "", "qmail-smtpd-" },
+		{ "smt", "qmail-smtpd-smt" }, { "Quick Start", "qmail-smtpd-quick_start" }, { "../x", "qmail-smtpd-.._x" },
+		{ "a\xc3\xa4.b-c", "qmail-smtpd-a__.b-c" },
+	};
+	char name[GA_SMTP_SERVICE_DIRECTORY], lengthy[1000];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_str(ga_smtp_service_directory(ga_str_c(rows[i][0]), name), rows[i][1]);
+		assert_string_equal(name, rows[i][1]);
+	}
+	memset(lengthy, 'x', sizeof(lengthy));
+	assert_int_equal(ga_smtp_service_directory((struct ga_str){ lengthy, sizeof(lengthy) }, name).n, 64);
+	assert_int_equal(strlen(name), 64);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,6 +194,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_xtext_round_trip, new_pool, free_pool),
 		cmocka_unit_test_setup_teardown(test_bad_xtext, new_pool, free_pool),
 		cmocka_unit_test(test_date),
+		cmocka_unit_test(test_directories_of_services_are_named_as_the_manuals_have_them),
 		cmocka_unit_test_setup_teardown(test_escape_keeps_one_line, new_pool, free_pool),
 	};
 

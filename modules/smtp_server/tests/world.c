@@ -403,8 +403,8 @@ world_turn(struct world *w)
 	ev_run(gac_loop_ev(w->worker->loop), EVRUN_NOWAIT);
 }
 
-static struct ga_snapshot *
-load(const char *statements)
+struct ga_snapshot *
+world_load(const char *blocks)
 {
 	const struct ga_module *m = &smtp_server_LTX_ga_module;
 	struct gac_manifest_text manifest = { "smtp_server", ga_str_c(m->manifest) };
@@ -415,10 +415,10 @@ load(const char *statements)
 		.builtin = &manifest, .nbuiltin = 1, .no_files = true };
 	struct ga_diag *diag = gac_diag_new();
 	struct gac_conf *conf;
-	char text[2048];
+	char text[2304];
 
 	o.text_size = (size_t)snprintf(text, sizeof text, "load_module smtp_server\n"
-	    "smtp_service test {\nlisten 127.0.0.1:25\n%s\n}\n", statements);
+	    "%s", blocks);
 	o.text = text;
 	conf = gac_conf_load(&o, diag);
 	gac_diag_print(diag, stderr);
@@ -426,6 +426,15 @@ load(const char *statements)
 	if (conf == NULL)
 		abort();
 	return gac_snapshot_new(conf, &so);
+}
+
+static struct ga_snapshot *
+load(const char *statements)
+{
+	char blocks[2048];
+
+	snprintf(blocks, sizeof blocks, "smtp_service test {\nlisten 127.0.0.1:25\n%s\n}\n", statements);
+	return world_load(blocks);
 }
 
 static struct smtpd_gen *

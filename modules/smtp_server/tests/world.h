@@ -60,6 +60,8 @@ struct world {
 	struct ga_pool *pool;		/* of the messages */
 };
 
+/* A configuration of nothing but these blocks. */
+struct ga_snapshot *world_load(const char *blocks) GA_NODISCARD;
 /* statements: of the smtp_service block, one a line. */
 struct world *world_new(const char *statements);
 void world_free(struct world *);

@@ -1,5 +1,5 @@
 /*
- * test_directory.c - service directories: names, what is made, what is taken over and what is not.
+ * test_directory.c - service directories: what is made, what is taken over and what is not.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,23 +42,6 @@ static int gone(void **state)
 
 	snprintf(command, sizeof command, "rm -rf %s", root);
 	return system(command);
-}
-
-static void test_directories_are_named_as_the_manuals_have_them(void **state)
-{
-	static const char *const rows[][2] = {
-		{ "smtp", "hvmail-qmail-smtpd" }, { "smtp2", "hvmail-qmail-smtpd2" }, { "SMTP3", "hvmail-qmail-smtpd3" },
-		{ "smtp25x", "hvmail-qmail-smtpd-smtp25x" }, { "smtps", "hvmail-qmail-smtpd-smtps" },
-		{ "Quick Start", "hvmail-qmail-smtpd-quick_start" }, { "../x", "hvmail-qmail-smtpd-.._x" },
-		{ "a\xc3\xa4.b-c", "hvmail-qmail-smtpd-a__.b-c" },
-	};
-	char name[SVC_NAME_MAX], lengthy[1000];
-
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		assert_string_equal(svc_directory_name(rows[i][0], name), rows[i][1]);
-	memset(lengthy, 'x', sizeof lengthy - 1);
-	lengthy[sizeof lengthy - 1] = '\0';
-	assert_int_equal(strlen(svc_directory_name(lengthy, name)), SVC_NAME_MAX - 1);
 }
 
 static void test_what_is_made_is_for_its_owner(void **state)
@@ -188,7 +171,6 @@ static void test_a_file_down_marks_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_directories_are_named_as_the_manuals_have_them),
 		TEST(test_what_is_made_is_for_its_owner),
 		TEST(test_the_fifo_is_never_at_its_end_and_ok_says_that_we_live),
 		TEST(test_what_a_dead_process_left_is_taken_over),

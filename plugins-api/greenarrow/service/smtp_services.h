@@ -1,6 +1,7 @@
 /*
  * smtp_services.h - services "smtp_services" and "down_marks": smtp_service blocks put
- * down, brought up and restarted one by one, without a reload.  Level strict.
+ * down, brought up and restarted one by one, without a reload.  Level strict.  And what
+ * their directories are called.
  *
  * A service that is down has no listener; its sessions go on to their end, as they do over
  * a restart.  A reload leaves down what is down; the end of the daemon forgets it.
@@ -8,6 +9,7 @@
 #ifndef GREENARROW_SERVICE_SMTP_SERVICES_H
 #define GREENARROW_SERVICE_SMTP_SERVICES_H
 
+#include <greenarrow/ga_mem.h>
 #include <greenarrow/loop.h>
 
 GA_BEGIN
@@ -67,6 +69,16 @@ struct ga_down_marks {
 	uint32_t size, version;
 	bool (*marked)(const char *name);
 };
+
+/*
+ * The name of an smtp_service among directories (of logs, of services): qmail-smtpd for smtp,
+ * qmail-smtpd2 for smtp2, qmail-smtpd-NAME for another NAME, in lower case and with _ for what is not a
+ * letter, digit, dot or hyphen.  At most 64 octets and a NUL are written to out, and returned
+ * without the NUL.  Any thread.
+ */
+#define GA_SMTP_SERVICE_DIRECTORY 65
+GA_EXPORT struct ga_str ga_smtp_service_directory(struct ga_str name,
+    char out[GA_SMTP_SERVICE_DIRECTORY]);
 
 GA_END
 
