@@ -2,7 +2,7 @@
  * status_lines.c - every few seconds, in rspawn-limiter: how delivery goes.
  *
  *	remote_limiter: active=14 backlog(ram=16 bounce=0 disk=21)
- *	remote_limiter: request processor: total=14 concurrency=9/10000 throttle=3 tcpconn=2 cachedconn=5
+ *	remote_limiter: request processor: total=14 concurrency=9/10000 throttle=3 tcpconn=2 … cachedconn=5
  *	remote_limiter: request processor: 158 sent; sending 0.11 MM; success 92.41%; deferral 3.16%; failure 4.43%
  *	remote_limiter: dns cache: num_lookups=120 num_resolves=7 avg_resolve_query_time_ms=12
  *
@@ -14,6 +14,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+
+#include <json-c/json_pointer.h>
 
 #include <greenarrow/loop.h>
 #include <greenarrow/service/control.h>
@@ -30,28 +32,28 @@ static struct {
 	} then;
 } last;
 
-/* False: that is not known here. */
+/* path: "/queue/ram".  False: that is not known here. */
 static bool
-number(struct json_object *status, const char *part, const char *name, int64_t *n)
+number(struct json_object *status, const char *path, int64_t *n)
 {
-	struct json_object *o, *v;
+	struct json_object *v;
 
-	if (!json_object_object_get_ex(status, part, &o) || !json_object_object_get_ex(o, name, &v))
+	if (json_pointer_get(status, path, &v) != 0)
 		return false;
 	*n = json_object_get_int64(v);
 	return true;
 }
 
 static int64_t
-number_or_0(struct json_object *status, const char *part, const char *name)
+number_or_0(struct json_object *status, const char *path)
 {
 	int64_t n;
 
-	return number(status, part, name, &n) ? n : 0;
+	return number(status, path, &n) ? n : 0;
 }
 
 /* "word=1", or "word=1/100" with a limit. */
-struct field { const char *word, *part, *name, *limit; };
+struct field { const char *word, *path, *limit; };
 
 /* Those that are known, with blanks between; "" when none is. */
 static const char *
@@ -62,10 +64,10 @@ fields(struct json_object *status, const struct field *f, size_t n, char *buf, s
 
 	buf[0] = '\0';
 	for (size_t i = 0; i < n && k < room; i++) {
-		if (!number(status, f[i].part, f[i].name, &v))
+		if (!number(status, f[i].path, &v))
 			continue;
 		k += (size_t)snprintf(buf + k, room - k, "%s%s=%" PRId64, k > 0 ? " " : "", f[i].word, v);
-		if (k < room && f[i].limit != NULL && number(status, f[i].part, f[i].limit, &v))
+		if (k < room && f[i].limit != NULL && number(status, f[i].limit, &v))
 			k += (size_t)snprintf(buf + k, room - k, "/%" PRId64, v);
 	}
 	return buf;
@@ -83,11 +85,11 @@ say(const char *text)
 static void
 say_backlog(struct json_object *status)
 {
-	static const struct field backlog[] = { { "ram", "queue", "ram", NULL }, { "bounce", "queue", "bounce", NULL },
-		{ "disk", "queue", "disk", NULL } };
+	static const struct field backlog[] = { { "ram", "/queue/ram", NULL }, { "bounce", "/queue/bounce", NULL },
+		{ "disk", "/queue/disk", NULL } };
 	char text[300], buf[200];
 
-	snprintf(text, sizeof text, "active=%" PRId64 " backlog(%s)", number_or_0(status, "queue", "in_flight"),
+	snprintf(text, sizeof text, "active=%" PRId64 " backlog(%s)", number_or_0(status, "/queue/in_flight"),
 	    FIELDS(status, backlog, buf));
 	say(text);
 }
@@ -96,11 +98,21 @@ static void
 say_requests(struct json_object *status)
 {
 	static const struct field requests[] = {
-		{ "total", "queue", "in_flight", NULL },
-		{ "concurrency", "throttle", "connections", "max_connections" },
-		{ "throttle", "throttle", "waiting", NULL },
-		{ "tcpconn", "smtp_client", "connecting", NULL },
-		{ "cachedconn", "smtp_client", "saved_for_reuse", NULL },
+		{ "total", "/queue/in_flight", NULL },
+		{ "concurrency", "/throttle/connections", "/throttle/max_connections" },
+		{ "throttle", "/throttle/waiting", NULL },
+		{ "tcpconn", "/smtp_client/phases/connecting", NULL },
+		{ "smtpconn", "/smtp_client/phases/greeting", NULL },
+		{ "hello", "/smtp_client/phases/hello", NULL },
+		{ "tls", "/smtp_client/phases/tls", NULL },
+		{ "auth", "/smtp_client/phases/auth", NULL },
+		{ "from", "/smtp_client/phases/mail", NULL },
+		{ "rcpt", "/smtp_client/phases/rcpt", NULL },
+		{ "data", "/smtp_client/phases/data", NULL },
+		{ "read", "/smtp_client/phases/reading", NULL },
+		{ "write", "/smtp_client/phases/message", NULL },
+		{ "quit", "/smtp_client/phases/quit", NULL },
+		{ "cachedconn", "/smtp_client/phases/saved", NULL },
 	};
 	char text[400], buf[300];
 
@@ -142,12 +154,12 @@ static struct totals
 totals(struct json_object *status)
 {
 	return (struct totals){
-		.success = number_or_0(status, "queue", "success_total"),
-		.deferral = number_or_0(status, "queue", "deferral_total"),
-		.failure = number_or_0(status, "queue", "failure_total") + number_or_0(status, "queue", "toolong_total"),
-		.questions = number_or_0(status, "dns", "questions_total"),
-		.resolved = number_or_0(status, "dns", "resolved_total"),
-		.resolve_ms = number_or_0(status, "dns", "resolve_ms_total"),
+		.success = number_or_0(status, "/queue/success_total"),
+		.deferral = number_or_0(status, "/queue/deferral_total"),
+		.failure = number_or_0(status, "/queue/failure_total") + number_or_0(status, "/queue/toolong_total"),
+		.questions = number_or_0(status, "/dns/questions_total"),
+		.resolved = number_or_0(status, "/dns/resolved_total"),
+		.resolve_ms = number_or_0(status, "/dns/resolve_ms_total"),
 	};
 }
 

@@ -270,6 +270,7 @@ struct smtpc_loop {
 	struct smtpc_conns saved_all;	/* oldest first */
 	struct smtpc_conns saved[SMTPC_SAVED_BUCKETS];	/* by group */
 	unsigned open;			/* connections in all */
+	_Atomic uint32_t in_state[SMTPC_STATES];	/* of these; any thread reads them */
 	struct smtpc_conn *free_conns;	/* chained by all.tqe_next */
 	unsigned nfree;
 	LIST_HEAD(smtpc_dones, smtpc_done) dones, free_dones;

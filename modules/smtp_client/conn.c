@@ -130,9 +130,21 @@ smtpc_conns_end(struct smtpc_loop *l)
 
 /* --- states, time --- */
 
+/* Only its loop writes, so there is nothing to wait for. */
+static void
+count_state(struct smtpc_loop *l, enum smtpc_state state, int by)
+{
+	uint32_t n = atomic_load_explicit(&l->in_state[state], memory_order_relaxed);
+
+	if (state != SMTPC_CLOSED)
+		atomic_store_explicit(&l->in_state[state], n + (uint32_t)by, memory_order_relaxed);
+}
+
 void
 smtpc_enter(struct smtpc_conn *c, enum smtpc_state state)
 {
+	count_state(c->loop, c->state, -1);
+	count_state(c->loop, state, 1);
 	if ((c->state == SMTPC_CONNECTING) != (state == SMTPC_CONNECTING))
 		smtpc_count(&smtpc.connecting, state == SMTPC_CONNECTING ? 1 : -1);
 	if ((c->state == SMTPC_SAVED) != (state == SMTPC_SAVED))

@@ -7,27 +7,27 @@
 #include <greenarrow/service/control.h>
 
 static const struct {
-	const char *state, *command;
+	const char *state, *command, *phase;	/* phase: in status */
 } names[SMTPC_STATES] = {
-	[SMTPC_CONNECTING] = { "connecting", "" },
-	[SMTPC_SMTPS] = { "establishing_smtps", "" },
-	[SMTPC_GREETING] = { "sending", "" },
-	[SMTPC_EHLO] = { "sending", "EHLO" },
-	[SMTPC_HELO] = { "sending", "EHLO" },
-	[SMTPC_STARTTLS_CMD] = { "sending", "STARTTLS" },
-	[SMTPC_HANDSHAKE] = { "sending", "STARTTLS" },
-	[SMTPC_AUTH] = { "sending", "AUTH" },
-	[SMTPC_PREPARE] = { "sending", "sending message (reading)" },
-	[SMTPC_RSET] = { "sending", "MAIL FROM" },
-	[SMTPC_MAIL] = { "sending", "MAIL FROM" },
-	[SMTPC_RCPT] = { "sending", "RCPT TO" },
-	[SMTPC_DATA] = { "sending", "DATA" },
-	[SMTPC_BODY] = { "sending", "sending message (sending)" },
-	[SMTPC_HELD] = { "sending", "sending message (sending)" },
-	[SMTPC_DOT] = { "sending", "sending message (waiting)" },
-	[SMTPC_SAVED] = { "saved_for_reuse", "" },
-	[SMTPC_QUIT] = { "closing", "QUIT" },
-	[SMTPC_CLOSED] = { "closing", "" },
+	[SMTPC_CONNECTING] = { "connecting", "", "connecting" },
+	[SMTPC_SMTPS] = { "establishing_smtps", "", "tls" },
+	[SMTPC_GREETING] = { "sending", "", "greeting" },
+	[SMTPC_EHLO] = { "sending", "EHLO", "hello" },
+	[SMTPC_HELO] = { "sending", "EHLO", "hello" },
+	[SMTPC_STARTTLS_CMD] = { "sending", "STARTTLS", "tls" },
+	[SMTPC_HANDSHAKE] = { "sending", "STARTTLS", "tls" },
+	[SMTPC_AUTH] = { "sending", "AUTH", "auth" },
+	[SMTPC_PREPARE] = { "sending", "sending message (reading)", "reading" },
+	[SMTPC_RSET] = { "sending", "MAIL FROM", "mail" },
+	[SMTPC_MAIL] = { "sending", "MAIL FROM", "mail" },
+	[SMTPC_RCPT] = { "sending", "RCPT TO", "rcpt" },
+	[SMTPC_DATA] = { "sending", "DATA", "data" },
+	[SMTPC_BODY] = { "sending", "sending message (sending)", "message" },
+	[SMTPC_HELD] = { "sending", "sending message (sending)", "message" },
+	[SMTPC_DOT] = { "sending", "sending message (waiting)", "message" },
+	[SMTPC_SAVED] = { "saved_for_reuse", "", "saved" },
+	[SMTPC_QUIT] = { "closing", "QUIT", "quit" },
+	[SMTPC_CLOSED] = { "closing", "", "closed" },
 };
 
 const char *
@@ -66,6 +66,32 @@ smtpc_stats(struct ga_delivery_stats *s)
 	};
 }
 
+static uint64_t
+in_state(enum smtpc_state s)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < ga_worker_count(); i++)
+		n += atomic_load_explicit(&smtpc_loop(ga_worker_get(i))->in_state[s], memory_order_relaxed);
+	return n;
+}
+
+/* How many connections are in which phase of a session, in the order of one. */
+static struct json_object *
+phases(void)
+{
+	struct json_object *o = json_object_new_object(), *before;
+
+	for (enum smtpc_state s = 0; s < SMTPC_CLOSED; s++) {
+		uint64_t n = in_state(s);
+
+		if (json_object_object_get_ex(o, names[s].phase, &before))
+			n += (uint64_t)json_object_get_int64(before);
+		put_int(o, names[s].phase, n);
+	}
+	return o;
+}
+
 static void
 status(struct ga_inst *inst, struct json_object *all)
 {
@@ -82,6 +108,7 @@ status(struct ga_inst *inst, struct json_object *all)
 	put_int(o, "success_total", s.success_total);
 	put_int(o, "deferral_total", s.deferral_total);
 	put_int(o, "failure_total", s.failure_total);
+	json_object_object_add(o, "phases", phases());
 	json_object_object_add(all, "smtp_client", o);
 }
 

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -15,7 +16,8 @@ STAMP = r"@4[0-9a-f]{23} "
 OWN = re.compile(STAMP + r"(info|notice|warn) \w+: .* \[GA-\w+-\w+\]")
 DELIVERY = [re.compile(STAMP + "remote_limiter: " + rest) for rest in (
     r"active=\d+ backlog\(ram=\d+ bounce=\d+ disk=\d+\)",
-    r"request processor: total=\d+ concurrency=\d+/\d+ throttle=\d+ tcpconn=\d+ cachedconn=\d+",
+    r"request processor: total=\d+ concurrency=\d+/\d+ throttle=\d+ tcpconn=\d+ smtpconn=\d+ hello=\d+ tls=\d+ auth=\d+ "
+    r"from=\d+ rcpt=\d+ data=\d+ read=\d+ write=\d+ quit=\d+ cachedconn=\d+",
     r"request processor: (\d+) sent; sending \d+\.\d\d MM; success (\d+\.\d\d)%; deferral (\d+\.\d\d)%; failure (\d+\.\d\d)%",
     r"dns cache: num_lookups=(\d+) num_resolves=(\d+) avg_resolve_query_time_ms=\d+")]
 DROPPED = re.compile(STAMP + r"service_log: (\d+) lines were dropped here, there was no room for them")
@@ -76,12 +78,35 @@ def test_in_the_background_the_log_is_in_the_directory_alone(greenarrow, sink):
     assert re.findall(r"\[(GA-.*)\]", server.log_text()) == ["GA-CORE-0001"]
 
 
+def test_a_start_that_fails_is_in_the_log_too(greenarrow, sink):
+    server = greenarrow(start=False, route=sink, listen=["192.0.2.77:2525"])        # an address that no machine has
+    server.expect_log("192.0.2.77")
+    server.spawn()
+    assert server.process.wait(30) == 1
+    server.exit_checked = True
+    assert [line for line in lines(server.folder / "log" / "greenarrow") if " error " in line and "192.0.2.77" in line]
+
+
 def test_lines_about_delivery_have_the_numbers_of_status(greenarrow, sinks):
-    sink = sinks({"RCPT": lambda session, line: "450 4.2.1 later" if b"later@" in line else "550 5.1.1 no" if b"no@" in line else Default()})
+    asked, answered = threading.Event(), threading.Event()
+
+    def reply_to_rcpt(session, line):
+        if b"slow@" in line:
+            asked.set()
+            answered.wait(30)
+        return "450 4.2.1 later" if b"later@" in line else "550 5.1.1 no" if b"no@" in line else Default()
+
+    sink = sinks({"RCPT": reply_to_rcpt})
     server = greenarrow(route=sink, general="service_log_status 100ms\nsystem_max_smtp_connections 77", retry="retry_schedule 1h")
-    for recipient in ("a", "b", "later", "no"):
-        server.submit(recipients=[f"{recipient}@receiver.example"])
     folder = server.folder / "log" / "rspawn-limiter"
+    server.submit(recipients=["slow@receiver.example"])
+    assert asked.wait(20)
+    wait_for(lambda: any(" active=1 backlog(ram=1 bounce=0 disk=0)" in line for line in lines(folder)), "the attempt is not seen")
+    wait_for(lambda: any(re.search(r" total=1 concurrency=1/77 throttle=0 tcpconn=0 .* rcpt=1 .* cachedconn=0", line) for line in lines(folder)),
+             "the connection is not seen")
+    answered.set()
+    for recipient in ("b", "later", "no"):
+        server.submit(recipients=[f"{recipient}@receiver.example"])
 
     def results():
         found = [DELIVERY[2].fullmatch(line) for line in lines(folder)]
@@ -93,7 +118,7 @@ def test_lines_about_delivery_have_the_numbers_of_status(greenarrow, sinks):
     written = lines(folder)
     assert [line for line in written if not is_whole(line)] == []
     assert not any(re.search(r" \([0-9]*\) ", line) for line in written), "taken for a line of an SMTP session"
-    assert all("concurrency=" not in line or re.search(r"concurrency=\d+/77 ", line) for line in written)
+    assert re.fullmatch(r".* total=0 concurrency=0/77 throttle=0( \w+=0){12}", [line for line in written if " total=" in line][-1])
 
 
 def backlog(written):

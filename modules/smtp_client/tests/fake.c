@@ -679,6 +679,8 @@ fake_end(void)
 	must(fake.stream == NULL && !fake.opening, "a stream is left");
 	must(atomic_load(&smtpc.connections) == 0 && atomic_load(&smtpc.saved) == 0 &&
 	    atomic_load(&smtpc.connecting) == 0, "a gauge is not back at zero");
+	for (enum smtpc_state s = 0; s < SMTPC_STATES; s++)
+		must(atomic_load(&loop_state.in_state[s]) == 0, "a connection is counted in a state that it has left");
 	smtp_client_LTX_ga_module.stop(NULL, &worker);
 	smtp_client_LTX_ga_module.fini(NULL);
 	must(timers == NULL, "a timer is left");
