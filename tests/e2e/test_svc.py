@@ -316,3 +316,51 @@ def test_our_programs_work_on_daemontools_services(supervised, tmp_path):
     answers = [tools.run(tools.svc_path, "-t", *places[:4]) for tools in both()]
     assert answers[0].stderr and answers[0].stderr == answers[1].stderr and answers[0].returncode == answers[1].returncode == 0
     assert mine.run(mine.svc_path, "-z").returncode == real.run(real.svc_path, "-z").returncode == 100
+
+
+# The daemon in a root of its own: all folders of the machine's root but /var, and none that is called service.
+IN_OWN_ROOT = """
+for d in /*; do
+  case $d in /var|/service) continue ;; esac
+  if [ -L "$d" ]; then [ -L "$0$d" ] || cp -P "$d" "$0$d"
+  elif [ -d "$d" ]; then mkdir -p "$0$d" && mount --rbind "$d" "$0$d" || exit 99; fi
+done
+exec chroot "$0" "$@"
+"""
+
+
+def start_in(root, server):
+    unshare = need.program("unshare", "util-linux")
+    with open(server.log, "ab") as log:
+        server.process = subprocess.Popen(
+            [unshare, "--mount", "--propagation", "private", "sh", "-c", IN_OWN_ROOT, str(root), str(daemon.program("greenarrowd")), "--foreground",
+             f"--config-filename={server.config}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=daemon.environment(), start_new_session=True)
+    server.exit_checked = False
+    server.wait_log("is ready: ", times=server.log_text().count("is ready: ") + 1)
+    assert listens(server.port)
+
+
+def test_a_start_as_root_at_the_default_prefix_makes_service_a_link(greenarrow, sink):
+    need.root()
+    server = greenarrow(start=False, route=sink, general="run_as_user nobody")
+    server.write_config(server.config.read_text().replace(f"service_directory {server.folder}/service", "service_directory /var/hvmail/service"))
+    (server.folder / "service").rmdir()
+    # below the daemon's folder, which all may enter
+    root = server.folder / "root"
+    (root / "var" / "hvmail").mkdir(parents=True)
+    start_in(root, server)
+    assert os.readlink(root / "service") == "/var/hvmail/service"
+    server.wait_log("/service is a link to /var/hvmail/service from now on")
+    directory = root / "var" / "hvmail" / "service" / "hvmail-qmail-smtpd"
+    wait_stat(directory, rf"up \(pid {server.pid}\) \d+ seconds")
+    assert {path.owner() for path in (directory, directory / "supervise", *(directory / "supervise").iterdir())} == {"nobody"}
+    debians().svc("-tu", directory)
+    server.wait_log("smtp_service smtp: restarted")
+    # what exists is not touched, whatever it is
+    server.stop()
+    (root / "service").unlink()
+    (root / "service").mkdir()
+    start_in(root, server)
+    assert list((root / "service").iterdir()) == [] and not (root / "service").is_symlink()
+    server.stop()
+    assert server.log_text().count("/service is a link") == 1
