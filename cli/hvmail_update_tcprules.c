@@ -32,6 +32,7 @@ struct update {
 	struct ga_pool *pool;
 	const char *rules, *database;		/* paths */
 	char *temporary;
+	struct stat of_rules;
 	struct cdb_make cdb;
 };
 
@@ -45,19 +46,19 @@ failed(const struct update *u, const char *path)
 /* --- reading --- */
 
 static bool
-read_rules(const struct update *u, struct ga_str *text)
+read_rules(struct update *u, struct ga_str *text)
 {
 	FILE *f = fopen(u->rules, "re");
-	struct stat st;
+	struct stat *st = &u->of_rules;
 	char *p;
 
 	if (f == NULL)
 		return failed(u, u->rules);
-	errno = fstat(fileno(f), &st) != 0 ? errno : !S_ISREG(st.st_mode) ? EINVAL :
-	    st.st_size > RULES_MAX ? EFBIG : 0;
+	errno = fstat(fileno(f), st) != 0 ? errno : !S_ISREG(st->st_mode) ? EINVAL :
+	    st->st_size > RULES_MAX ? EFBIG : 0;
 	if (errno == 0) {
-		text->p = p = ga_alloc(u->pool, (size_t)st.st_size + 1);
-		text->n = fread(p, 1, (size_t)st.st_size, f);
+		text->p = p = ga_alloc(u->pool, (size_t)st->st_size + 1);
+		text->n = fread(p, 1, (size_t)st->st_size, f);
 		errno = ferror(f) ? EIO : 0;
 	}
 	fclose(f);
@@ -117,14 +118,16 @@ sync_folder(const struct update *u)
 	return good;
 }
 
-/* As open(2) would have made it: mkostemp(3) lets nobody else read. */
+/* Whoever may read the rules may read the database: root may write it, with any umask, and
+ * the daemon's user has to read it.  Only root can give it an owner. */
 static bool
-let_others_read(int fd)
+let_others_read(const struct update *u, int fd)
 {
-	mode_t mask = umask(0);
+	const struct stat *st = &u->of_rules;
 
-	umask(mask);
-	return fchmod(fd, 0644 & ~mask) == 0;
+	if (fchown(fd, st->st_uid, st->st_gid) != 0 && geteuid() == 0)
+		return false;
+	return fchmod(fd, st->st_mode & 0666) == 0;
 }
 
 static bool
@@ -137,7 +140,7 @@ write_database(struct update *u, struct ga_str text)
 	fd = mkostemp(u->temporary, O_CLOEXEC);
 	if (fd < 0)
 		return failed(u, u->temporary);
-	good = fill(u, fd, text) && (let_others_read(fd) || failed(u, u->temporary));
+	good = fill(u, fd, text) && (let_others_read(u, fd) || failed(u, u->temporary));
 	if (close(fd) != 0 && good)
 		good = failed(u, u->temporary);
 	if (good && rename(u->temporary, u->database) != 0)

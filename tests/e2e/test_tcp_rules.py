@@ -69,9 +69,11 @@ def test_a_fault_is_told_by_file_and_line_and_the_old_database_stays(greenarrow)
     control = server.folder / "control"
     rules, database = control / "smtp2.tcp", control / "smtp2.tcp.cdb"
     rules.write_text(":allow\n")
+    rules.chmod(0o640)
     assert update("smtp2", config=server.config).returncode == 0
     before = database.read_bytes()
-    assert before == stock(b":allow\n", server.folder / "stock.cdb") and database.stat().st_mode & 0o777 == 0o644
+    assert before == stock(b":allow\n", server.folder / "stock.cdb")
+    assert database.stat().st_mode & 0o777 == 0o640, "who may read the rules may read the database"
     rules.write_text("# ok\n:allow\n192.0.2.1:reject\n")
     done = update("smtp2", config=server.config)
     assert (done.returncode, done.stdout) == (111, "") and done.stderr.startswith(f"{rules}:3: ")
