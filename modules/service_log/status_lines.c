@@ -187,9 +187,13 @@ tell(struct ga_inst *inst, struct ga_worker *w, void *arg)
 void
 slog_status_init(struct ga_inst *inst)
 {
+	struct json_object *status = ga_status_parts();
+
 	last.dir = slog_dir_open(GA_STR(DIRECTORY), 0, NULL);
 	last.timer = ga_timer_new(inst, ga_worker_main(), tell, NULL);
 	last.at_us = ga_mono_us();
+	last.then = totals(status);	/* no zeros where the module comes with a reload */
+	json_object_put(status);
 }
 
 void

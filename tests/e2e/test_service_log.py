@@ -87,6 +87,21 @@ def test_a_start_that_fails_is_in_the_log_too(greenarrow, sink):
     assert [line for line in lines(server.folder / "log" / "greenarrow") if " error " in line and "192.0.2.77" in line]
 
 
+def test_the_module_may_come_with_a_reload(greenarrow, sink):
+    others = [name for name in daemon.present_modules() if name != "service_log"]
+    server = greenarrow(route=sink, modules=others)
+    server.submit()
+    sink.wait_messages(1)
+    server.wait_empty()
+    server.change(modules=[*others, "service_log"], general="service_log_status 50ms")
+    assert server.run("greenarrow_config", "reload").returncode == 0
+    folder = server.folder / "log" / "rspawn-limiter"
+    wait_for(lambda: folder.exists() and any(" 0 sent; sending 0.00 MM; success 0.00%" in line for line in lines(folder)), "there are no lines")
+    assert not any(" 1 sent" in line for line in lines(folder)), "what was before the module is none of its interval"
+    server.stop()
+    assert [re.search(r"\[(.*)\]$", line)[1] for line in lines(server.folder / "log" / "greenarrow")] == ["GA-RLD-0001", "GA-STOP-0001", "GA-STOP-0003"]
+
+
 def test_lines_about_delivery_have_the_numbers_of_status(greenarrow, sinks):
     asked, answered = threading.Event(), threading.Event()
 
