@@ -194,6 +194,21 @@ static const char *check_file(const struct gac_kind_env *env, struct ga_str *s)
 	return NULL;
 }
 
+/* As the service log_sink takes them. */
+static const char *check_log_directory(const struct gac_kind_env *env, struct ga_str *s)
+{
+	const char *fault = "is not the name of a log directory: 1 to 64 of a-z, 0-9, `-`, `_` and `.`, which is not the first";
+
+	(void)env;
+	if (s->n == 0 || s->n > 64 || s->p[0] == '.')
+		return fault;
+	for (size_t i = 0; i < s->n; i++)
+		if (!((s->p[i] >= 'a' && s->p[i] <= 'z') || (s->p[i] >= '0' && s->p[i] <= '9') ||
+		    s->p[i] == '-' || s->p[i] == '_' || s->p[i] == '.'))
+			return fault;
+	return NULL;
+}
+
 /* The rule for names of VirtualMTAs; other blocks keep to it too. */
 static const char *check_name(const struct gac_kind_env *env, struct ga_str *s)
 {
@@ -311,6 +326,7 @@ static const struct gac_kind kinds[] = {
 	{ "regex", check_regex, "a POSIX extended regular expression" },
 	{ "file", check_file, "a readable file" },
 	{ "name", check_name, "a name" },
+	{ "log_directory", check_log_directory, "the name of a log directory" },
 	{ "int", check_int, "a whole number" },
 	{ "real", check_real, "a number" },
 	{ "flag", check_flag, "yes or no" },

@@ -23,7 +23,8 @@
  *                                 *.DOMAIN) hostport (port may be
  *                                 left out) host_port (may not) listen (IP:PORT)
  *                                 mx_or_domain regex (POSIX extended) file (must
- *                                 be readable; made absolute) name user int real
+ *                                 be readable; made absolute) name
+ *                                 log_directory user int real
  *                                 flag duration percent_or_int percent_or_rate
  *                                 auto_or_int; or the name of a context, or
  *                                 virtual_mta (ip_address, relay_server or

@@ -22,8 +22,8 @@ import time
 
 from . import corpus, need, ports, smtp
 
-MODULES = ("service_log", "spool", "queue", "route", "throttle", "svc", "smtp_server", "tcp_rules", "smtp_client", "transport_direct", "smtp_patterns", "bounce",
-           "explain", "smtp_log", "delivery_log", "queue_control")
+MODULES = ("service_log", "smtp_log", "spool", "queue", "route", "throttle", "svc", "smtp_server", "tcp_rules", "smtp_client", "transport_direct",
+           "smtp_patterns", "bounce", "explain", "delivery_log", "queue_control")
 DIRECTORIES = ("queue", "log", "run", "control", "service")
 SANITIZER = re.compile(r"(?:ERROR|WARNING): \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
 # "2026-11-25T18:10:37.123Z error spool: …", and what a program says that ends before its log begins or by an assertion.
