@@ -9,7 +9,7 @@
  * rules nobody knows who was to be kept out.
  */
 #define GA_LEVEL GA_ABI_STRICT
-#include <string.h>
+#include <sys/stat.h>
 
 #include <greenarrow/run.h>
 
@@ -110,6 +110,24 @@ each_service(service_fn *fn, void *arg)
 	return good;
 }
 
+/* Rules that were changed and not compiled since are not in force, which is easily forgotten. */
+static void
+warn_of_newer_rules(struct ga_diag *diag, const char *database)
+{
+	struct ga_pool *pool = ga_pool_new(0);
+	struct ga_str path = ga_str_c(database);
+	struct stat rules, compiled;
+	const char *name;
+
+	path.n -= GA_STR(".cdb").n;
+	name = ga_cstr(pool, path);
+	if (stat(name, &rules) == 0 && stat(database, &compiled) == 0 &&
+	    (rules.st_mtim.tv_sec > compiled.st_mtim.tv_sec || (rules.st_mtim.tv_sec == compiled.st_mtim.tv_sec &&
+	    rules.st_mtim.tv_nsec > compiled.st_mtim.tv_nsec)))
+		ga_diag_warn_at(diag, name, 0, 0, "newer than its database: what was changed is not in force, see hvmail_update_tcprules");
+	ga_pool_free(pool);
+}
+
 static bool
 check_service(void *arg, struct ga_str service, const char *where, const char *database)
 {
@@ -119,6 +137,8 @@ check_service(void *arg, struct ga_str service, const char *where, const char *d
 	if (db == NULL)
 		ga_diag_error_at(arg, database, 0, 0, "%s; smtp_service %.*s needs it (%s): see hvmail_update_tcprules", why,
 		    S(service), where);
+	else
+		warn_of_newer_rules(arg, database);
 	tcpr_db_unref(db);
 	return db != NULL;
 }

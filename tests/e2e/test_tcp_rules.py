@@ -1,5 +1,6 @@
 """Access rules by the client's address: hvmail_update_tcprules, beside Debian's tcprules, and the module tcp_rules."""
 
+import os
 import random
 import subprocess
 import time
@@ -196,4 +197,9 @@ def test_validate_names_a_database_that_is_missing_or_is_none(greenarrow):
         assert "smtp_service smtp" in done.stderr and f"{server.config}:" in done.stderr
     (server.folder / "control" / "smtp9.tcp").write_text(":allow\n")
     assert update("smtp9", config=server.config).returncode == 0
-    assert server.run("greenarrow_config", "validate").returncode == 0
+    done = server.run("greenarrow_config", "validate")
+    assert done.returncode == 0 and "smtp9" not in done.stderr
+    later = database.stat().st_mtime + 1
+    os.utime(server.folder / "control" / "smtp9.tcp", (later, later))
+    done = server.run("greenarrow_config", "validate")
+    assert done.returncode == 0 and "smtp9.tcp: warning: newer than its database" in done.stderr
