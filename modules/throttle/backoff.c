@@ -350,6 +350,15 @@ thr_in_backoff(const struct ga_group *g)
 }
 
 const char *
+thr_state(const struct ga_group *g)
+{
+	static const char *const names[] = { [THR_NORMAL] = "normal", [THR_BACKOFF] = "backoff",
+		[THR_RECOVERY] = "recovery" };
+
+	return names[g->backoff != NULL ? g->backoff->state : THR_NORMAL];
+}
+
+const char *
 thr_backoff_reason(const struct ga_group *g)
 {
 	return thr_in_backoff(g) ? g->backoff->reason : NULL;

@@ -32,12 +32,13 @@ struct row {
 	struct row *next;
 	struct ga_str key, virtual_mta, domains;
 	uint32_t number, mta_id;
-	unsigned max, connections, in_flight, ram, bounce, disk;
+	unsigned max, connections, saved, in_flight, ram, bounce, disk;
 	double recent, rate;
 	struct thr_limits written;
 	struct thr_written texts;
 	char deliveries[THR_RATE_TEXT];	/* in force */
-	bool in_backoff;
+	bool in_backoff;		/* or in recovery */
+	const char *state;		/* of thr_state() */
 	struct ga_str reason;
 	uint64_t began_ms, ends_ms;	/* of the backoff; wall clock */
 };
@@ -106,6 +107,7 @@ new_row(struct ga_pool *pool, const struct ga_group *g)
 	r->mta_id = g->mta_id;
 	r->max = g->max;
 	r->connections = g->connections;
+	r->saved = thr_saved(g);
 	r->in_flight = g->in_flight;
 	r->bounce = g->bounces;
 	r->ram = g->firsts;
@@ -115,6 +117,7 @@ new_row(struct ga_pool *pool, const struct ga_group *g)
 	r->texts = g->terms->texts;
 	rate_in_force(r->deliveries, g);
 	r->in_backoff = thr_in_backoff(g);
+	r->state = thr_state(g);
 	r->rate = r->in_backoff ? thr_rate_per_second(&g->deliveries) : 0;
 	r->reason = ga_dup(pool, ga_str_c(r->in_backoff ? thr_backoff_reason(g) : ""));
 	r->began_ms = wall_ms(thr_backoff_began(g));
@@ -241,6 +244,7 @@ static void
 put_backoff(struct json_object *o, const struct row *r)
 {
 	json_object_object_add(o, "in_backoff", json_object_new_boolean(r->in_backoff));
+	put_str(o, "state", ga_str_c(r->state));
 	put_int(o, "normal_max_concurrent_connections", r->written.connections);
 	put_hourly(o, "normal_max_messages_per_hour", r->written.rate);
 	if (!r->in_backoff)
@@ -267,6 +271,7 @@ row_json(const struct row *r)
 	json_object_object_add(o, "domains", domains_json(r->domains));
 	put_limits(o, r);
 	put_int(o, "connections", r->connections);
+	put_int(o, "saved_connections", r->saved);
 	snprintf(text, sizeof text, "%.2f", r->recent);
 	json_object_object_add(o, "deliveries_per_second", json_object_new_double_s(r->recent, text));
 	put_int(o, "queued_ram", r->ram);
@@ -500,7 +505,7 @@ static void
 each_visit(struct thr_walk *walk, struct ga_group *g)
 {
 	const struct each *e = GA_CONTAINER(walk, struct each, walk);
-	const struct ga_group_info info = { ga_str_c(g->key), g->connections, g->max, 0, g->waiting,
+	const struct ga_group_info info = { ga_str_c(g->key), g->connections, g->max, thr_saved(g), g->waiting,
 		g->in_flight };
 
 	e->fn(g, &info, e->arg);

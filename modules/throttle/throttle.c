@@ -85,6 +85,12 @@ renew_limit(struct ga_group *g)
 	ga_snapshot_unref(now);
 }
 
+unsigned
+thr_saved(const struct ga_group *g)
+{
+	return thr_delivery != NULL && g->connections > 0 ? thr_delivery->saved(g) : 0;
+}
+
 /* --- when to look again --- */
 
 static void

@@ -277,7 +277,8 @@ void thr_backoff_settings(struct ga_group *);	/* its terms are new */
 void thr_backoff_feed(struct ga_group *, const struct ga_ticket *, unsigned n);
 void thr_backoff_begin(struct ga_group *, const char *reason, uint64_t ms);
 bool thr_backoff_end(struct ga_group *);	/* at once; false: it was not in one */
-bool thr_in_backoff(const struct ga_group *);
+bool thr_in_backoff(const struct ga_group *);		/* or in recovery from one */
+const char *thr_state(const struct ga_group *);	/* "normal", "backoff", "recovery" */
 const char *thr_backoff_reason(const struct ga_group *);	/* NULL: not in one */
 uint64_t thr_backoff_began(const struct ga_group *);	/* ga_mono_us(); 0: not in one */
 uint64_t thr_backoff_until(const struct ga_group *);	/* the same */
@@ -287,6 +288,7 @@ uint64_t thr_backoff_neutral_at(const struct ga_group *);
 void thr_backoff_woken(struct ga_group *);	/* the group's timer has fired */
 void thr_backoff_free(struct ga_group *);
 /* throttle.c */
+unsigned thr_saved(const struct ga_group *);	/* of its connections */
 void thr_limits_apply(struct ga_group *);	/* written, or what a backoff makes of it */
 void thr_pump_soon(struct ga_group *);
 void thr_wake_at(struct ga_group *, uint64_t us);	/* pumped then, or before */

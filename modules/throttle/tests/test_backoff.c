@@ -145,8 +145,18 @@ close_idle(struct ga_group *g, struct ga_worker *w)
 	return false;
 }
 
+static unsigned
+saved(const struct ga_group *g)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		n += conns[i].group == g && conns[i].batch.n == 0;
+	return n;
+}
+
 static const struct ga_delivery delivery = { .size = sizeof delivery,
-	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one, .close_idle = close_idle };
+	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one, .close_idle = close_idle, .saved = saved };
 
 static void
 end_batch(struct conn *c)
@@ -702,11 +712,11 @@ test_a_reload_to_at_once_ends_a_recovery(void **state)
 	host.rate = 10;
 	until_backoff(r, true, 200);
 	run_s(r, 420);
-	assert_int_equal(r->group->backoff->state, THR_RECOVERY);
+	assert_string_equal(thr_state(r->group), "recovery");
 	bed_reload(PROGRAM("  deferral_rate 30%\n  return_after 5m\n") GENERAL("  max_delivery_rate 100/s\n"));
 	host.rate = 0;
 	run_s(r, 1);
-	assert_false(thr_in_backoff(r->group));
+	assert_string_equal(thr_state(r->group), "normal");
 	run_s(r, 100);
 	assert_in_range(tally.taken, 9900, 10100);
 	down(r);

@@ -106,8 +106,18 @@ close_idle(struct ga_group *g, struct ga_worker *w)
 	return false;
 }
 
+static unsigned
+saved(const struct ga_group *g)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		n += conns[i].group == g && conns[i].batch.n == 0;
+	return n;
+}
+
 static const struct ga_delivery delivery = { .size = sizeof delivery, .version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one,
-	.close_idle = close_idle };
+	.close_idle = close_idle, .saved = saved };
 
 static void
 end_batch(struct conn *c)
