@@ -26,7 +26,7 @@
 #include "base/version.h"
 #include "cli_options.h"
 
-#define MAX_OPTIONS 40
+#define MAX_OPTIONS 64
 #define HELP_COLUMN 36
 #define FIRST_LONG 256		/* getopt's value for the first option without a letter */
 
@@ -63,7 +63,9 @@ static void print_option(const struct cli_option *o)
 	char text[128];
 	int n;
 
-	if (o->letter != 0)
+	if (o->name == NULL)
+		n = snprintf(text, sizeof text, "  -%c", o->letter);
+	else if (o->letter != 0)
 		n = snprintf(text, sizeof text, "  -%c, --%s%s", o->letter, o->name, o->value != NULL ? "=" : "");
 	else
 		n = snprintf(text, sizeof text, "      --%s%s", o->name, o->value != NULL ? "=" : "");
@@ -107,16 +109,17 @@ static void make_tables(const struct cli_usage *u, size_t n, struct option *long
 	for (size_t i = 0; i < n; i++) {
 		const struct cli_option *o = nth(u, i);
 
-		longs[i] = (struct option){ o->name, o->value != NULL ? required_argument : no_argument, NULL,
-			FIRST_LONG + (int)i };
+		if (o->name != NULL)
+			*longs++ = (struct option){ o->name, o->value != NULL ? required_argument : no_argument, NULL,
+				FIRST_LONG + (int)i };
 		if (o->letter == 0)
 			continue;
 		*shorts++ = o->letter;
 		if (o->value != NULL)
 			*shorts++ = ':';
 	}
-	longs[n] = (struct option){ "help", no_argument, NULL, 'h' };
-	longs[n + 1] = (struct option){ NULL, 0, NULL, 0 };
+	longs[0] = (struct option){ "help", no_argument, NULL, 'h' };
+	longs[1] = (struct option){ NULL, 0, NULL, 0 };
 	*shorts++ = 'h';
 	*shorts = '\0';
 }
@@ -133,6 +136,11 @@ static size_t index_of(const struct cli_usage *u, int c)
 
 int cli_parse(const struct cli_usage *u, int argc, char **argv, int *exit_code)
 {
+	return cli_parse_each(u, argc, argv, exit_code, NULL, NULL);
+}
+
+int cli_parse_each(const struct cli_usage *u, int argc, char **argv, int *exit_code, cli_each_fn *each, void *arg)
+{
 	const size_t n = count(u);
 	struct option longs[MAX_OPTIONS + 2];
 	char shorts[2 * MAX_OPTIONS + 2];
@@ -144,6 +152,7 @@ int cli_parse(const struct cli_usage *u, int argc, char **argv, int *exit_code)
 	*exit_code = 0;
 	while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		const struct cli_option *o;
+		size_t i;
 
 		if (c == 'h') {
 			print_help(u, argv[0]);
@@ -154,8 +163,9 @@ int cli_parse(const struct cli_usage *u, int argc, char **argv, int *exit_code)
 			*exit_code = 2;
 			return -1;
 		}
-		o = nth(u, index_of(u, c));
-		if (strcmp(o->name, "version") == 0 && o->flag == NULL) {
+		i = index_of(u, c);
+		o = nth(u, i);
+		if (o->value == NULL && o->flag == NULL) {
 			printf("%s %s\n", base_name(argv[0]), gac_version());
 			return -1;
 		}
@@ -163,6 +173,8 @@ int cli_parse(const struct cli_usage *u, int argc, char **argv, int *exit_code)
 			*o->value = optarg;
 		else
 			*o->flag = true;
+		if (o->value != NULL && each != NULL)
+			each(arg, i, optarg);
 	}
 	return optind;
 }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 struct cli_option {
-	const char *name;	/* "json" */
+	const char *name;	/* "json"; NULL: it has a letter alone */
 	char letter;		/* 'j', or 0 */
 	bool *flag;		/* set when given, or ... */
 	const char **value;	/* ... where its value goes; the last one wins */
@@ -29,6 +29,10 @@ struct cli_usage {
  * *exit_code (0 after help or version, 2 after wrong usage, which was printed).
  */
 int cli_parse(const struct cli_usage *, int argc, char **argv, int *exit_code);
+/* The same; each option with a value is also told as it comes, so that it may be repeated:
+ * option is its index in the table. */
+typedef void cli_each_fn(void *arg, size_t option, const char *value);
+int cli_parse_each(const struct cli_usage *, int argc, char **argv, int *exit_code, cli_each_fn *, void *arg);
 /* For a program that has no use for --config-filename=: called first, it is none of its options. */
 void cli_without_config(void);
 /* "ARGV0: message" and where help is; returns 2. */

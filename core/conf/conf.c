@@ -228,15 +228,26 @@ static bool read_loosely(struct ga_pool *pool, const char *file, struct gac_tree
 	return f != NULL;
 }
 
-const char *gac_conf_run_directory(struct ga_pool *pool, const char *file)
+/* The value of a directive of `general` that names a folder. */
+static const char *loose_directory(struct ga_pool *pool, const char *file, const char *name, const char *dflt)
 {
 	const struct gac_word *w;
 	struct gac_tree tree;
 
 	if (!read_loosely(pool, file, &tree))
 		return NULL;
-	w = early(tree.top.first, "run_directory");
-	return w != NULL && w->text.n > 0 && w->text.p[0] == '/' ? ga_dup(pool, w->text).p : GA_RUNDIR;
+	w = early(tree.top.first, name);
+	return w != NULL && w->text.n > 0 && w->text.p[0] == '/' ? ga_dup(pool, w->text).p : dflt;
+}
+
+const char *gac_conf_run_directory(struct ga_pool *pool, const char *file)
+{
+	return loose_directory(pool, file, "run_directory", GA_RUNDIR);
+}
+
+const char *gac_conf_log_directory(struct ga_pool *pool, const char *file)
+{
+	return loose_directory(pool, file, "log_directory", GA_LOGDIR);
 }
 
 const char *gac_conf_control_directory(struct ga_pool *pool, const char *file)

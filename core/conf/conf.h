@@ -41,6 +41,8 @@ void gac_conf_free(struct gac_conf *);
  * checking anything else, so that a daemon can be found whose file has an error by
  * now.  NULL: the file cannot be read. */
 const char *gac_conf_run_directory(struct ga_pool *, const char *file);
+/* The same for its log_directory. */
+const char *gac_conf_log_directory(struct ga_pool *, const char *file);
 /* The same for its control_directory. */
 const char *gac_conf_control_directory(struct ga_pool *, const char *file);
 

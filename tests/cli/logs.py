@@ -1,8 +1,32 @@
-"""Log directories for tests: written as multilog does, also while somebody reads them."""
+"""Log directories for tests: written as multilog does, also while somebody reads them.
+
+The programs under test are looked for in $top_builddir (make check), in $GA_BUILD, or in the tree.
+"""
 
 import os
 import pathlib
+import subprocess
+import sys
 import time
+
+try:
+    import pytest
+except ImportError:
+    print("pytest is not installed")
+    sys.exit(77)
+
+BUILD = pathlib.Path(os.environ.get("top_builddir") or os.environ.get("GA_BUILD") or pathlib.Path(__file__).resolve().parents[2])
+
+
+def run(program, *arguments, given=None, zone="UTC"):
+    """One of our programs, to its end; `given` is its input, text and output are octets."""
+    return subprocess.run([BUILD / program, *map(str, arguments)], input=given, capture_output=True, timeout=120,
+                          env={**os.environ, "TZ": zone})
+
+
+def run_tests(file):
+    sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", file]))
+
 
 TAI_EPOCH = 4611686018427387914
 

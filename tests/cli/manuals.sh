@@ -2,7 +2,7 @@
 # manuals.sh - the manual pages are good mdoc, and name every option of their program
 set -u
 failed=0
-for page in greenarrowd.8 greenarrow.conf.5 greenarrow_config.8 greenarrow.8 logdir_select_time.1 tai64nlocal.1 svc.8 svstat.8; do
+for page in greenarrowd.8 greenarrow.conf.5 greenarrow_config.8 greenarrow.8 hvmail_report.1 logdir_select_time.1 tai64nlocal.1 svc.8 svstat.8; do
 	test -f "$top_srcdir/docs/$page" || { echo "$page is missing"; failed=1; }
 done
 
@@ -16,6 +16,7 @@ options()
 options greenarrowd greenarrowd.8
 options greenarrow_config greenarrow_config.8
 options greenarrow greenarrow.8
+options hvmail_report hvmail_report.1
 options logdir_select_time logdir_select_time.1
 options tai64nlocal tai64nlocal.1
 options svc svc.8

@@ -1,8 +1,5 @@
 #!/usr/bin/python3
-"""tai64nlocal and logdir_select_time as programs: octets, exit codes, and reading while somebody writes.
-
-Run by `make check` (as a program) or by pytest; the programs are looked for in $top_builddir or $GA_BUILD.
-"""
+"""tai64nlocal and logdir_select_time as programs: octets, exit codes, and reading while somebody writes."""
 
 import os
 import pathlib
@@ -14,23 +11,10 @@ import sys
 import threading
 import time
 
-try:
-    import pytest
-except ImportError:
-    print("pytest is not installed")
-    sys.exit(77)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from logs import BUILD, Writer, pytest, run, run_tests, stamp  # noqa: E402
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from logs import Writer, stamp  # noqa: E402
-
-BUILD = pathlib.Path(os.environ.get("top_builddir") or os.environ.get("GA_BUILD") or HERE.parent.parent)
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
-
-
-def run(program, *arguments, given=b"", zone=BERLIN):
-    return subprocess.run([BUILD / program, *map(str, arguments)], input=given, capture_output=True, timeout=120,
-                          env={**os.environ, "TZ": zone})
 
 
 # tai64nlocal
@@ -119,7 +103,7 @@ def test_trouble_with_output_is_111():
 # logdir_select_time
 
 def select(folder, *arguments):
-    return run("logdir_select_time", "--dir", folder, *arguments)
+    return run("logdir_select_time", "--dir", folder, *arguments, zone=BERLIN)
 
 
 @pytest.fixture
@@ -245,4 +229,4 @@ def test_a_directory_of_debians_multilog_is_read(tmp_path):
 
 
 if __name__ == "__main__":
-    sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", __file__]))
+    run_tests(__file__)
