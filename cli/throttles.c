@@ -88,6 +88,7 @@ static const struct table_cell cells[] = {
 	{ "  ", "", "key", 12, true, table_text_string, "key" },
 	{ "  ", "", "virtual mta", 0, true, table_text_string, "virtual_mta" },
 	{ "  ", "connections", "open", 4, false, table_text_number, "connections" },
+	{ " / ", "", "saved", 5, false, table_text_number, "saved_connections" },
 	{ " / ", "", "max", 3, false, text_limit, "max_concurrent_connections" },
 	{ " / ", "", "rate", 4, false, text_limit, "max_connection_rate" },
 	{ "  ", "deliveries", "now", 6, false, text_rate, "deliveries_per_second" },
@@ -96,6 +97,7 @@ static const struct table_cell cells[] = {
 	{ " / ", "", "bounce", 6, false, table_text_number, "queued_bounce" },
 	{ " / ", "", "disk", 4, false, table_text_number, "queued_disk" },
 	{ "  ", "", "in flight", 0, false, table_text_number, "in_flight" },
+	{ "  ", "", "state", 6, true, table_text_string, "state" },
 	{ "  ", "", "backoff until", 13, true, text_backoff, "backoff_ends_at" },
 	{ "  ", "", "domains", 0, true, text_domains, "domains" },
 };

@@ -330,7 +330,35 @@ finish(struct walk *w, const struct ga_object *o, unsigned longest)
 	w->steps[at] = longest;
 }
 
-static unsigned follow(struct walk *, struct ga_str name);
+static struct ga_place
+place_of(const struct walk *w, const struct ga_object *block, const char *field, size_t row, size_t word)
+{
+	struct ga_place at = { ga_object_where(block), 0, 0 };
+
+	ga_settings_place(ga_snapshot_object(w->snap, block), "route", field, row, word, &at);
+	return at;
+}
+
+/* Where a VirtualMTA is named: in a row of deliver_through, or by redirect. */
+struct naming {
+	const struct ga_object *block;
+	const char *field;
+	size_t row;
+	struct ga_str name;
+};
+
+static unsigned
+is_wrong(struct walk *w, const struct naming *by, const char *what)
+{
+	struct ga_place at = place_of(w, by->block, by->field, by->row, 0);
+
+	ga_diag_error_at(w->diag, at.file, at.line, at.column, "%s: VirtualMTA \"%.*s\" %s", by->field,
+	    (int)by->name.n, by->name.p, what);
+	w->good = false;
+	return 1;
+}
+
+static unsigned follow(struct walk *, const struct naming *);
 
 /* All that a routing rule, or a domain block of it, delivers through. */
 static unsigned
@@ -339,9 +367,21 @@ follow_all(struct walk *w, const struct ga_object *o)
 	const struct route_conf *c = conf_of(w->snap, o);
 	unsigned longest = 0, n;
 
-	for (size_t i = 0; i < c->deliver_through.n; i++)
-		longest = (n = follow(w, c->deliver_through.v[i].v[0])) > longest ? n : longest;
+	for (size_t i = 0; i < c->deliver_through.n; i++) {
+		const struct naming by = { o, "deliver_through", i, c->deliver_through.v[i].v[0] };
+
+		longest = (n = follow(w, &by)) > longest ? n : longest;
+	}
 	return longest;
+}
+
+static bool
+on_the_way(const struct walk *w, const struct ga_object *o)
+{
+	for (unsigned i = 0; i < w->depth; i++)
+		if (w->path[i] == o)
+			return true;
+	return false;
 }
 
 /* The steps of the longest way from here. */
@@ -351,19 +391,6 @@ visit(struct walk *w, const struct ga_object *o, int kind)
 	const struct route_conf *c = conf_of(w->snap, o);
 	unsigned longest = 0, n;
 
-	for (unsigned i = 0; i < w->depth; i++)
-		if (w->path[i] == o) {
-			ga_diag_error(w->diag, kind == KIND_RULE ? "deliver_through" : "redirect",
-			    "%s: VirtualMTA \"%.*s\" leads back to itself", ga_object_where(o),
-			    (int)ga_object_name(o).n, ga_object_name(o).p);
-			w->good = false;
-			return 1;
-		}
-	if (w->depth + (steps(w, o) > 0 ? steps(w, o) : 1) > HOPS_MAX) {
-		ga_diag_error(w->diag, "redirect", "%s: more than %d steps", ga_object_where(o), HOPS_MAX);
-		w->good = false;
-		return 1;
-	}
 	if (steps(w, o) > 0)
 		return steps(w, o);
 	w->path[w->depth++] = o;
@@ -372,7 +399,7 @@ visit(struct walk *w, const struct ga_object *o, int kind)
 		for (const struct ga_object *d = ga_object_first(w->snap, o, "domain"); d != NULL; d = ga_object_next(d))
 			longest = (n = follow_all(w, d)) > longest ? n : longest;
 	} else if (c->redirect.n > 0) {
-		longest = follow(w, c->redirect);
+		longest = follow(w, &(struct naming){ o, "redirect", 0, c->redirect });
 	}
 	w->depth--;
 	finish(w, o, longest + 1);
@@ -380,17 +407,18 @@ visit(struct walk *w, const struct ga_object *o, int kind)
 }
 
 static unsigned
-follow(struct walk *w, struct ga_str name)
+follow(struct walk *w, const struct naming *by)
 {
 	int kind;
-	const struct ga_object *o = find(w->snap, name, &kind), *from = w->path[w->depth - 1];
+	const struct ga_object *o = find(w->snap, by->name, &kind);
 
-	if (o != NULL)
-		return visit(w, o, kind);
-	ga_diag_error(w->diag, strcmp(ga_object_context(from), kinds[KIND_RULE]) == 0 ? "deliver_through" :
-	    "redirect", "%s: there is no VirtualMTA \"%.*s\"", ga_object_where(from), (int)name.n, name.p);
-	w->good = false;
-	return 0;
+	if (o == NULL)
+		return is_wrong(w, by, "does not exist");
+	if (on_the_way(w, o))
+		return is_wrong(w, by, "leads back to itself");
+	if (w->depth + (steps(w, o) > 0 ? steps(w, o) : 1) > HOPS_MAX)
+		return is_wrong(w, by, "is too many steps away");
+	return visit(w, o, kind);
 }
 
 static bool
@@ -430,9 +458,8 @@ weight_good(struct ga_str text)
 static bool
 bad_weight(struct walk *w, const struct ga_object *o, size_t row, struct ga_str text)
 {
-	struct ga_place at = { ga_object_where(o), 0, 0 };
+	struct ga_place at = place_of(w, o, "deliver_through", row, 1);
 
-	ga_settings_place(ga_snapshot_object(w->snap, o), "route", "deliver_through", row, 1, &at);
 	ga_diag_error_at(w->diag, at.file, at.line, at.column,
 	    "deliver_through: \"%.*s\" is not a weight: 0 to %d", (int)text.n, text.p, WEIGHT_MAX);
 	return false;

@@ -109,8 +109,9 @@ struct slog_store {
 void slog_store_init(struct slog_store *, const char *name);
 /* Does what is due until there is a `current` with room: true.  False: failed, error. */
 bool slog_store_ready(struct slog_store *);
-/* Octets that may follow in `current`: a line is written if it fits, or if it is the first. */
-bool slog_store_fits(const struct slog_store *, uint64_t octets);
+/* Whether a line of so many octets may follow `before` others in `current`: if it fits, or is
+ * the first. */
+bool slog_store_fits(const struct slog_store *, uint64_t before, uint64_t octets);
 /* True when what will have been written is enough, and the next line goes into another file. */
 bool slog_store_full(const struct slog_store *, uint64_t octets);
 struct iovec;

@@ -324,9 +324,10 @@ slog_store_ready(struct slog_store *s)
 /* --- writing --- */
 
 bool
-slog_store_fits(const struct slog_store *s, uint64_t octets)
+slog_store_fits(const struct slog_store *s, uint64_t before, uint64_t octets)
 {
-	return s->octets == 0 || s->octets + octets <= s->limits.size;
+	before += s->octets;
+	return before == 0 || before + octets <= s->limits.size;
 }
 
 bool

@@ -100,7 +100,7 @@ gather(const struct ga_log_dir *d, struct iovec *v)
 	for (struct slog_line *line = d->first; line != NULL && n < BATCH; line = line->next) {
 		size_t skip = n == 0 ? d->begun : 0;
 
-		if (skip == 0 && !slog_store_fits(&d->store, octets + line->n))
+		if (skip == 0 && !slog_store_fits(&d->store, octets, line->n))
 			break;
 		v[n++] = (struct iovec){ line->text + skip, line->n - skip };
 		octets += line->n - skip;

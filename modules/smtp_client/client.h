@@ -460,6 +460,7 @@ void smtpc_unsave(struct smtpc_conn *);
 bool smtpc_fits(const struct ga_route *, void *conn);
 bool smtpc_offer_batch(struct ga_group *, struct ga_batch);
 bool smtpc_close_idle(struct ga_group *, struct ga_worker *);
+unsigned smtpc_saved(const struct ga_group *);
 
 /* --- walk.c --- */
 typedef void smtpc_post_fn(struct ga_worker *, struct ga_post *);

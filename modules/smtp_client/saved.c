@@ -129,6 +129,18 @@ smtpc_offer_batch(struct ga_group *group, struct ga_batch batch)
 	return true;
 }
 
+unsigned
+smtpc_saved(const struct ga_group *group)
+{
+	struct smtpc_loop *l = smtpc_loop(ga_worker_self());
+	struct smtpc_conn *c;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(c, bucket(l, group), saved)
+		n += c->group == group;
+	return n;
+}
+
 bool
 smtpc_close_idle(struct ga_group *group, struct ga_worker *w)
 {

@@ -43,6 +43,7 @@ static const struct ga_delivery delivery = {
 	.close_idle = smtpc_close_idle,
 	.stats = smtpc_stats,
 	.explain = smtpc_explain,
+	.saved = smtpc_saved,
 };
 
 /* --- life --- */

@@ -8,7 +8,8 @@
 #include "smtp_log.h"
 
 #include <stdlib.h>
-#include <string.h>
+
+#include <greenarrow/service/smtp_services.h>
 
 #define TELL_MS 1000
 
@@ -20,38 +21,13 @@ slog_loop(struct ga_call *call)
 	return l->sink != NULL ? l : NULL;
 }
 
-/* qmail-smtpd, qmail-smtpd2 for the services smtp, smtp2; others get their name behind it. */
 static struct ga_str
-service_directory(struct ga_str name, char *room, size_t size)
-{
-	const struct ga_str base = GA_STR("qmail-smtpd");
-	struct ga_str rest = name;
-	size_t n = base.n;
-
-	memcpy(room, base.p, n);
-	if (ga_str_starts(name, GA_STR("smtp")))
-		rest = (struct ga_str){ name.p + 4, name.n - 4 };
-	for (size_t i = 0; i < rest.n; i++)
-		if (rest.p[i] < '0' || rest.p[i] > '9')
-			rest = name;
-	if (rest.p == name.p)
-		room[n++] = '-';
-	for (size_t i = 0; i < rest.n && n < size; i++) {
-		char c = rest.p[i] >= 'A' && rest.p[i] <= 'Z' ? (char)(rest.p[i] + 32) : rest.p[i];
-		bool fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
-
-		room[n++] = fine ? c : '_';
-	}
-	return (struct ga_str){ room, n };
-}
-
-static struct ga_str
-directory(const struct slog_scope *s, const struct ga_object *service, char room[64])
+directory(const struct slog_scope *s, const struct ga_object *service, char room[GA_SMTP_SERVICE_DIRECTORY])
 {
 	if (s->conf->log_smtp_file.n > 0)
 		return s->conf->log_smtp_file;
 	if (service != NULL)
-		return service_directory(ga_object_name(service), room, 64);
+		return ga_smtp_service_directory(ga_object_name(service), room);
 	return GA_STR("rspawn-limiter");
 }
 
@@ -90,7 +66,7 @@ scope_new(struct slog_loop *l, struct ga_call *call)
 	const struct ga_object *service = ga_call_session(call) != NULL ? ga_settings_block(settings) : NULL;
 	struct slog_scope *s = ga_xcalloc(1, sizeof *s);
 	struct ga_str name;
-	char room[64];
+	char room[GA_SMTP_SERVICE_DIRECTORY];
 
 	s->settings = settings;
 	s->conf = c;

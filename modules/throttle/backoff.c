@@ -23,12 +23,6 @@
 
 /* --- settings --- */
 
-static const struct throttle_conf *
-conf_of(struct ga_snapshot *snap, const struct ga_object *program)
-{
-	return ga_settings_conf(ga_snapshot_object(snap, program), "throttle");
-}
-
 bool
 thr_backoff_check(struct ga_diag *diag)
 {
@@ -37,7 +31,7 @@ thr_backoff_check(struct ga_diag *diag)
 
 	for (const struct ga_object *o = ga_object_first(snap, NULL, "throttle_program"); o != NULL;
 	    o = ga_object_next(o)) {
-		const struct throttle_conf *c = conf_of(snap, o);
+		const struct throttle_conf *c = ga_settings_conf(ga_snapshot_object(snap, o), "throttle");
 
 		if (c->failure_rate > 0 || c->deferral_rate > 0)
 			continue;
@@ -50,37 +44,21 @@ thr_backoff_check(struct ga_diag *diag)
 	return good;
 }
 
-static struct thr_plan
-plan_of(const struct throttle_conf *c, uint64_t return_ms)
+/* 0 without a program: then nothing is counted. */
+static uint64_t
+window_of(const struct ga_group *g)
 {
-	struct thr_plan plan = { .return_ms = return_ms };
-
-	ga_conf_amount(c->backoff_max_concurrent_connections, &plan.connections);
-	ga_conf_amount(c->backoff_max_delivery_rate, &plan.rate);
-	return plan;
+	return g->terms->has_program ? g->terms->program.window_us : 0;
 }
 
 static struct thr_backoff *
 have(struct ga_group *g)
 {
-	if (g->backoff == NULL)
+	if (g->backoff == NULL) {
 		g->backoff = ga_xcalloc(1, sizeof *g->backoff);
+		thr_window_begin(&g->backoff->window, window_of(g), ga_mono_us());
+	}
 	return g->backoff;
-}
-
-static void
-take_program(struct ga_group *g, const struct throttle_conf *c)
-{
-	struct thr_backoff *b = have(g);
-	uint64_t before = b->has_program ? b->program.window_us : 0;
-
-	b->has_program = true;
-	b->program = (struct thr_program){ .failure_rate = c->failure_rate,
-		.deferral_rate = c->deferral_rate, .minimum = (uint32_t)c->minimum_sample,
-		.window_us = c->window * 1000, .gradual = c->recovery == 1,
-		.interval_ms = c->recovery_interval };
-	if (b->program.window_us != before)
-		thr_window_begin(&b->window, b->program.window_us, ga_mono_us());
 }
 
 /* --- limits --- */
@@ -98,12 +76,13 @@ static void
 set_limits(struct ga_group *g)
 {
 	struct thr_backoff *b = g->backoff;
-	double n = lower(g->plan.connections, g->written.connections, b->used.connections);
+	const struct thr_terms *t = g->terms;
+	double n = lower(t->plan.connections, t->written.connections, b->used.connections);
 
 	b->in_force.connections = n > 0 ? (unsigned)fmin(fmax(floor(n), 1), 1e9) : 0;
-	b->in_force.rate = lower(g->plan.rate, g->written.rate, b->used.rate);
+	b->in_force.rate = lower(t->plan.rate, t->written.rate, b->used.rate);
 	/* what was taken says how much that is only when it was the rate that was too high */
-	if (g->written.rate <= 0 && g->plan.rate.percent && thr_refused(b))
+	if (t->written.rate <= 0 && t->plan.rate.percent && thr_refused(b))
 		b->in_force.rate = 0;
 }
 
@@ -114,7 +93,7 @@ measured_rate(const struct ga_group *g, uint64_t now)
 	struct thr_backoff *b = g->backoff;
 	struct thr_counts sum;
 
-	if (!b->has_program)
+	if (!g->terms->has_program)
 		return thr_recent_rate(&g->recent, now);
 	sum = thr_window_sum(&b->window, now);
 	if (sum.n == 0)
@@ -137,51 +116,63 @@ figures(const struct thr_limits *l, char *to, size_t room)
 
 /* --- begin and end --- */
 
-static void over(struct ga_inst *, struct ga_worker *, void *);
-
-static void
-arm(struct ga_group *g, uint64_t now)
+static bool
+is_gradual(const struct ga_group *g)
 {
-	struct thr_backoff *b = g->backoff;
-
-	if (b->timer == NULL)
-		b->timer = ga_timer_new(thr_inst, g->home, over, g);
-	ga_timer_arm(b->timer, b->until_us > now ? (b->until_us - now + 999) / 1000 : 0, 0);
+	return g->terms->has_program && g->terms->program.gradual;
 }
 
 static void
-over(struct ga_inst *inst, struct ga_worker *w, void *arg)
+over(struct ga_group *g, uint64_t now)
 {
-	struct ga_group *g = arg;
-
-	uint64_t now = ga_mono_us();
+	const struct thr_program *p = &g->terms->program;
 	struct thr_backoff *b = g->backoff;
 
-	(void)inst;
-	(void)w;
-	if (b->state == THR_BACKOFF && b->has_program && b->program.gradual)
+	if (b->state == THR_BACKOFF && is_gradual(g))
 		thr_recover_begin(g, now);
-	else if (b->state == THR_BACKOFF || !b->has_program || thr_recover_tick(g, now)) {
+	else if (b->state == THR_BACKOFF || thr_recover_tick(g, now)) {
 		thr_backoff_end(g);
 		return;
 	}
 	thr_limits_apply(g);
-	b->until_us = now + 1000 * b->program.interval_ms;
+	b->until_us = now + 1000 * p->interval_ms;
 	if (g->waiting == 0 && g->in_flight == 0)
-		b->until_us = now + b->program.window_us;	/* if nothing comes it is the end */
-	arm(g, now);
-	thr_pump_soon(g);
+		b->until_us = now + p->window_us;	/* if nothing comes it is the end */
+}
+
+/* The timer is the group's: it may have fired for something else, or before a backoff
+ * that has become longer is over. */
+void
+thr_backoff_woken(struct ga_group *g)
+{
+	uint64_t now = ga_mono_us();
+
+	if (thr_in_backoff(g) && g->backoff->until_us <= now)
+		over(g, now);
+	if (thr_in_backoff(g))
+		thr_wake_at(g, g->backoff->until_us);
 }
 
 static void
-tell_begin(const struct ga_group *g, uint64_t now)
+tell_begin(const struct ga_group *g, const char *reason, uint64_t now)
 {
 	const struct thr_backoff *b = g->backoff;
 	char date[GA_DATE_ROOM], force[80], written[80];
 
 	ga_log(thr_inst, GA_NOTICE, "GA-THR-0001", "group %s: backoff until %s: %s; %s instead of %s",
-	    g->key, ga_date_rfc3339(ga_wall_ms() + (b->until_us - now) / 1000, date), b->reason,
-	    figures(&b->in_force, force, sizeof force), figures(&g->written, written, sizeof written));
+	    g->key, ga_date_rfc3339(ga_wall_ms() + (b->until_us - now) / 1000, date), reason,
+	    figures(&b->in_force, force, sizeof force),
+	    figures(&g->terms->written, written, sizeof written));
+}
+
+static void
+keep_reason(struct thr_backoff *b, const char *reason)
+{
+	size_t n = strnlen(reason, THR_REASON_MAX);
+
+	free(b->reason);
+	b->reason = ga_xcalloc(1, n + 1);
+	memcpy(b->reason, reason, n);
 }
 
 /* One that has begun already may last longer, but its limits are what they are: what is
@@ -190,14 +181,14 @@ static void
 begin(struct ga_group *g, const char *reason, uint64_t ms)
 {
 	struct thr_backoff *b = have(g);
-	uint64_t now = ga_mono_us(), until = now + 1000 * (ms > 0 ? ms : g->plan.return_ms);
+	uint64_t now = ga_mono_us(), until = now + 1000 * (ms > 0 ? ms : g->terms->plan.return_ms);
 
 	if (b->state == THR_BACKOFF) {
 		if (until <= b->until_us)
 			return;
 		b->until_us = until;
 		b->told_until = ms > 0;
-		arm(g, now);
+		thr_wake_at(g, until);
 		return;
 	}
 	b->used = (struct thr_limits){ g->connections, measured_rate(g, now) };
@@ -207,11 +198,11 @@ begin(struct ga_group *g, const char *reason, uint64_t ms)
 	b->began_us = now;
 	b->until_us = until;
 	b->told_until = ms > 0;
-	snprintf(b->reason, sizeof b->reason, "%s", reason);
+	keep_reason(b, reason);
 	set_limits(g);
 	thr_limits_apply(g);
-	arm(g, now);
-	tell_begin(g, now);
+	thr_wake_at(g, until);
+	tell_begin(g, reason, now);
 	thr_pump_soon(g);		/* saved connections beyond the limit go */
 }
 
@@ -236,42 +227,35 @@ thr_backoff_end(struct ga_group *g)
 		return false;
 	b->state = THR_NORMAL;
 	atomic_fetch_sub(&thr_loop(g->home)->backoffs, 1);
-	ga_timer_stop(b->timer);
-	if (b->has_program)
-		thr_window_begin(&b->window, b->program.window_us, now);
+	thr_window_begin(&b->window, window_of(g), now);
 	thr_limits_apply(g);
 	ga_log(thr_inst, GA_NOTICE, "GA-THR-0002", "group %s: backoff has ended after %s (%s); %s again",
 	    g->key, thr_duration((now - b->began_us) / 1000, took, sizeof took), b->reason,
-	    figures(&g->written, written, sizeof written));
+	    figures(&g->terms->written, written, sizeof written));
+	free(b->reason);
+	b->reason = NULL;
 	thr_pump_soon(g);
 	return true;
 }
 
-/* The first that a module calls of it, and again after each reload. */
+/* A recovery looks at what is written with each step, but not at whether it is one still. */
 void
-thr_backoff_settings(struct ga_group *g, const struct ga_settings *settings)
+thr_backoff_settings(struct ga_group *g)
 {
-	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
-	struct ga_snapshot *snap = ga_settings_snapshot(settings);
-	const struct ga_object *program = c->throttle_program.n == 0 ? NULL :
-	    ga_object_find(snap, "throttle_program", c->throttle_program);
+	struct thr_backoff *b = g->backoff;
 
-	if (program != NULL) {
-		const struct throttle_conf *p = conf_of(snap, program);
-
-		g->plan = plan_of(p, p->return_after);
-		take_program(g, p);
-	} else {
-		g->plan = plan_of(c, c->backoff_return_after);
-		if (g->backoff != NULL)
-			g->backoff->has_program = false;
-	}
-	if (g->backoff == NULL || g->backoff->state != THR_BACKOFF)
-		return;		/* a recovery looks at what is written with each step */
+	if (b == NULL)
+		return;
+	if (!thr_window_is(&b->window, window_of(g)))
+		thr_window_begin(&b->window, window_of(g), ga_mono_us());
+	if (b->state == THR_RECOVERY && !is_gradual(g))
+		thr_backoff_end(g);
+	if (b->state != THR_BACKOFF)
+		return;
 	set_limits(g);
-	if (!g->backoff->told_until) {
-		g->backoff->until_us = g->backoff->began_us + 1000 * g->plan.return_ms;
-		arm(g, ga_mono_us());
+	if (!b->told_until) {
+		b->until_us = b->began_us + 1000 * g->terms->plan.return_ms;
+		thr_wake_at(g, b->until_us);
 	}
 }
 
@@ -295,20 +279,24 @@ count(const struct ga_ticket *t, unsigned n)
 	return c;
 }
 
+#define STAGES_MAX 1000u		/* deferrals whose stage is remembered */
+
 /* Where deferrals come from: of old ones little is left. */
 static void
 note_stage(struct thr_backoff *b, const struct ga_ticket *t, uint32_t deferred)
 {
 	bool refused = t->stage == GA_AT_CONNECT || t->stage == GA_AT_GREETING;
+	uint16_t *where = refused ? &b->refused : &b->later;
 
-	if (b->window.sum.deferred == 0)
+	if (deferred == 0)
+		return;
+	if (thr_window_sum(&b->window, ga_mono_us()).deferred == 0)
 		b->refused = b->later = 0;
-	if (b->refused + b->later >= 1000) {
+	if (b->refused + b->later >= STAGES_MAX) {
 		b->refused /= 2;
 		b->later /= 2;
 	}
-	b->refused += refused ? deferred : 0;
-	b->later += refused ? 0 : deferred;
+	*where = (uint16_t)(*where + (deferred < STAGES_MAX ? deferred : STAGES_MAX));
 }
 
 static bool
@@ -320,7 +308,7 @@ reached(double rate, uint32_t some, uint32_t n)
 static void
 judge(struct ga_group *g, struct thr_counts sum)
 {
-	const struct thr_program *p = &g->backoff->program;
+	const struct thr_program *p = &g->terms->program;
 	bool deferral = reached(p->deferral_rate, sum.deferred, sum.n);
 	char reason[THR_REASON_MAX], window[32];
 
@@ -335,24 +323,22 @@ judge(struct ga_group *g, struct thr_counts sum)
 void
 thr_backoff_feed(struct ga_group *g, const struct ga_ticket *t, unsigned n)
 {
-	struct thr_backoff *b = g->backoff;
-	struct thr_counts c;
+	struct thr_counts c = count(t, n);
+	struct thr_backoff *b;
 
-	if (!b->has_program)
-		return;
-	c = count(t, n);
 	if (c.n == 0)
 		return;
+	b = have(g);
 	note_stage(b, t, c.deferred);
 	thr_window_add(&b->window, c, ga_mono_us());
 	if (b->state == THR_RECOVERY)
 		thr_recover_feed(g, t, n);
 	/* the first window of a recovery is its own to judge */
 	if (b->state == THR_BACKOFF || (b->state == THR_RECOVERY &&
-	    ga_mono_us() - b->recovery.began_us < b->program.window_us))
+	    ga_mono_us() - b->recovery.began_us < g->terms->program.window_us))
 		return;
 	if (c.deferred + c.failed > 0)
-		judge(g, b->window.sum);
+		judge(g, thr_window_sum(&b->window, ga_mono_us()));
 }
 
 /* --- what others ask --- */
@@ -361,6 +347,15 @@ bool
 thr_in_backoff(const struct ga_group *g)
 {
 	return g->backoff != NULL && g->backoff->state != THR_NORMAL;
+}
+
+const char *
+thr_state(const struct ga_group *g)
+{
+	static const char *const names[] = { [THR_NORMAL] = "normal", [THR_BACKOFF] = "backoff",
+		[THR_RECOVERY] = "recovery" };
+
+	return names[g->backoff != NULL ? g->backoff->state : THR_NORMAL];
 }
 
 const char *
@@ -390,16 +385,15 @@ thr_backoff_keeps(const struct ga_group *g)
 uint64_t
 thr_backoff_neutral_at(const struct ga_group *g)
 {
-	return g->backoff == NULL || !g->backoff->has_program ? 0 : thr_window_empty_at(&g->backoff->window);
+	return g->backoff == NULL ? 0 : thr_window_empty_at(&g->backoff->window);
 }
 
 void
-thr_backoff_free(struct ga_group *g, bool timer)
+thr_backoff_free(struct ga_group *g)
 {
 	if (g->backoff == NULL)
 		return;
-	if (timer && g->backoff->timer != NULL)
-		ga_timer_free(g->backoff->timer);
+	free(g->backoff->reason);
 	free(g->backoff);
 	g->backoff = NULL;
 }

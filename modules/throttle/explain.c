@@ -65,19 +65,22 @@ say_connections(const struct ga_group_question *q, const struct throttle_conf *c
 	bool full = g->max != 0 && g->connections >= g->max;
 	struct ga_fact fact = { .what = "max_concurrent_connections", .holds = full && g->waiting > 0,
 		.where = ga_settings_where(q->route->settings, "throttle", "max_concurrent_connections") };
-	char number[24], other[48];
+	char number[24], other[48], saved[32] = "";
+	unsigned nsaved = thr_saved(g);
 
 	snprintf(number, sizeof number, "%" PRId64, (int64_t)c->max_concurrent_connections);
 	written(other, sizeof other, g->max == (unsigned)c->max_concurrent_connections, ga_str_c(number));
+	if (nsaved > 0)
+		snprintf(saved, sizeof saved, ", %u of them saved", nsaved);
 	if (g->max == 0)
-		ga_explain_say(q->facts, &fact, "The group %s may open any number of connections%s: %u are in use.",
-		    g->key, other, g->connections);
+		ga_explain_say(q->facts, &fact, "The group %s may open any number of connections%s: %u are in use%s.",
+		    g->key, other, g->connections, saved);
 	else if (full)
-		ga_explain_say(q->facts, &fact, "The group %s is full: %u of %u connections are in use%s.",
-		    g->key, g->connections, g->max, other);
+		ga_explain_say(q->facts, &fact, "The group %s is full: %u of %u connections are in use%s%s.",
+		    g->key, g->connections, g->max, saved, other);
 	else
-		ga_explain_say(q->facts, &fact, "The group %s uses %u of %u connections%s.",
-		    g->key, g->connections, g->max, other);
+		ga_explain_say(q->facts, &fact, "The group %s uses %u of %u connections%s%s.",
+		    g->key, g->connections, g->max, saved, other);
 }
 
 static uint64_t
@@ -156,7 +159,7 @@ say_backoff(const struct ga_group_question *q, const struct ga_group *g)
 	if (!thr_in_backoff(g))
 		return;
 	fact.until_ms = wall_at(thr_backoff_until(g));
-	ga_explain_say(q->facts, &fact, "The group %s is in backoff since %s: %s.", g->key,
+	ga_explain_say(q->facts, &fact, "The group %s is in %s since %s: %s.", g->key, thr_state(g),
 	    ga_date_rfc3339(wall_at(thr_backoff_began(g)), began), thr_backoff_reason(g));
 }
 

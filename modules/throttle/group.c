@@ -15,7 +15,7 @@
 #include "throttle.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct ga_group *table, *numbered;
+static struct ga_group *table;
 static unsigned per_loop[256];
 static bool ended;		/* all loops have: nothing is posted any more */
 static uint32_t numbers;		/* given so far */
@@ -37,19 +37,16 @@ new_group(const struct ga_route *route)
 {
 	struct ga_str key = route->group_key, mta = route->virtual_mta;
 	struct ga_group *g = ga_xcalloc(1, sizeof *g);
-	char *name;
 
 	g->key = ga_xcalloc(1, key.n + mta.n + 2);
 	memcpy(g->key, key.p, key.n);
-	name = g->key + key.n + 1;
 	if (mta.n > 0)
-		memcpy(name, mta.p, mta.n);
-	g->virtual_mta = name;
+		memcpy(g->key + key.n + 1, mta.p, mta.n);
+	g->terms = &thr_no_terms;
 	g->mta_id = route->mta_id;
 	g->home = least_loaded();
 	g->number = ++numbers;
 	HASH_ADD_KEYPTR(hh, table, g->key, key.n, g);
-	HASH_ADD(by_number, numbered, number, sizeof g->number, g);
 	return g;
 }
 
@@ -86,27 +83,10 @@ thr_group_find(struct ga_str key, struct ga_worker **home)
 	return g;
 }
 
-/* No key of a route begins with a t and a digit. */
-struct ga_group *
-thr_group_named(struct ga_str name, struct ga_worker **home)
+const char *
+thr_group_virtual_mta(const struct ga_group *g)
 {
-	struct ga_group *g;
-	unsigned long number;
-	uint32_t key;
-	char *end;
-
-	if (name.n < 2 || name.p[0] != 't' || name.p[1] < '0' || name.p[1] > '9')
-		return thr_group_find(name, home);
-	number = strtoul(name.p + 1, &end, 10);
-	if (end != name.p + name.n || number > UINT32_MAX)
-		return NULL;
-	key = (uint32_t)number;
-	pthread_mutex_lock(&lock);
-	HASH_FIND(by_number, numbered, &key, sizeof key, g);
-	if (g != NULL)
-		*home = g->home;
-	pthread_mutex_unlock(&lock);
-	return g;
+	return g->key + strlen(g->key) + 1;
 }
 
 unsigned
@@ -141,17 +121,12 @@ neutral_at(const struct ga_group *g)
 	return at > ga_mono_us() ? at : 0;
 }
 
+/* loop: NULL when all have ended. */
 static void
-forget(struct ga_group *g)
+group_free(struct thr_loop *loop, struct ga_group *g)
 {
-	HASH_DEL(table, g);
-	HASH_DELETE(by_number, numbered, g);
-}
-
-static void
-group_free(struct ga_group *g)
-{
-	free(g->domains);
+	thr_terms_unref(loop, g->terms);
+	thr_backoff_free(g);
 	free(g->key);
 	free(g);
 }
@@ -173,7 +148,7 @@ gone(struct ga_worker *w, struct ga_post *post)
 		thr_wake_at(g, later);
 	}
 	if (free_it) {
-		forget(g);
+		HASH_DEL(table, g);
 		per_loop[ga_worker_index(g->home)]--;
 	}
 	pthread_mutex_unlock(&lock);
@@ -181,14 +156,13 @@ gone(struct ga_worker *w, struct ga_post *post)
 		return;
 	thr_slot_forget(g);
 	ga_timer_free(g->timer);
-	thr_backoff_free(g, true);
 	if (g->prev != NULL) {
 		thr_cursors_pass(thr_loop(g->home), g);
 		*g->prev = g->next;
 		if (g->next != NULL)
 			g->next->prev = g->prev;
 	}
-	group_free(g);
+	group_free(thr_loop(g->home), g);
 }
 
 static void
@@ -205,9 +179,8 @@ look_soon(struct ga_group *g)
 static void
 bury(struct ga_group *g)
 {
-	thr_backoff_free(g, false);
-	forget(g);
-	group_free(g);
+	HASH_DEL(table, g);
+	group_free(NULL, g);
 }
 
 void
@@ -235,6 +208,8 @@ thr_groups_end(void)
 {
 	struct ga_group *g, *tmp;
 
+	for (unsigned i = 0; i < ga_worker_count(); i++)
+		HASH_CLEAR(hh, thr_loop(ga_worker_get(i))->terms);
 	pthread_mutex_lock(&lock);
 	ended = true;
 	HASH_ITER(hh, table, g, tmp)

@@ -20,9 +20,8 @@
 static struct thr_lane_key
 lane_key(const struct ga_group *g, const struct ga_ticket *t)
 {
-	return (struct thr_lane_key){ .group = (uintptr_t)g,
-		.domain = ga_str_hash(t->route->domain, true), .sender = t->sender_key,
-		.send = t->send_key };
+	return (struct thr_lane_key){ .group = (uintptr_t)g, .sender = t->sender_key,
+		.domain_and_send = ga_str_hash(t->route->domain, true) ^ t->send_key * 0x9e3779b1u };
 }
 
 /* Last in the ring: just before the one whose turn it is. */
@@ -93,7 +92,6 @@ thr_lane_put(struct ga_group *g, struct ga_ticket *t)
 	t->next = NULL;
 	*lane->last = t;
 	lane->last = &t->next;
-	lane->n++;
 	count_waiting(g, t, 1);
 }
 
@@ -114,7 +112,6 @@ take_from(struct ga_group *g, struct thr_lane *lane, unsigned limit)
 	}
 	end->next = NULL;
 	lane->first = t;
-	lane->n -= batch.n;
 	g->ring = lane->next;
 	if (t == NULL)
 		lane_free(g, lane);
@@ -150,7 +147,6 @@ thr_lane_put_back(struct ga_group *g, struct ga_batch batch)
 	if (lane->first == NULL)
 		lane->last = &end->next;
 	lane->first = batch.first;
-	lane->n += batch.n;
 	g->ring = lane;
 }
 
@@ -163,7 +159,6 @@ thr_lane_remove(struct thr_lane *lane, struct ga_ticket **at)
 	*at = t->next;
 	if (t->next == NULL)
 		lane->last = at;
-	lane->n--;
 	count_waiting(g, t, -1u);
 	if (lane->first == NULL)
 		lane_free(g, lane);

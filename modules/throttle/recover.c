@@ -31,6 +31,13 @@ next_interval(struct thr_backoff *b, uint64_t now)
 	b->held = 0;
 }
 
+/* Wraps after 49 days: for differences only. */
+static uint32_t
+ms(uint64_t us)
+{
+	return (uint32_t)(us / 1000);
+}
+
 /* The last window of the backoff is judged like an interval: its level may be too high. */
 void
 thr_recover_begin(struct ga_group *g, uint64_t now)
@@ -40,14 +47,14 @@ thr_recover_begin(struct ga_group *g, uint64_t now)
 	double taken = (sum.n - sum.deferred) / thr_window_seconds(&b->window, now);
 
 	b->state = THR_RECOVERY;
-	b->recovery = (struct thr_recovery){ .began_us = now, .rate_held_us = now,
-		.connections_held_us = now, .patience = 1 };
+	b->recovery = (struct thr_recovery){ .began_us = now, .rate_held_ms = ms(now),
+		.connections_held_ms = ms(now), .patience = 1 };
 	if (sum.n > 0 && sum.deferred > MUCH * sum.n && taken > 0 && !thr_refused(b) &&
 	    (b->in_force.rate == 0 || taken < b->in_force.rate)) {
 		b->in_force.rate = 0.97 * taken;
 		b->recovery.rate_failed = taken;
 	}
-	thr_window_begin(&b->window, b->program.window_us, now);
+	thr_window_begin(&b->window, g->terms->program.window_us, now);
 	next_interval(b, now);
 }
 
@@ -72,7 +79,7 @@ refused(struct ga_group *g)
 	b->in_force.connections = r->fewest < now ? r->fewest : now > 0 ? now : 1;
 	r->connections_failed = b->in_force.connections + 1;
 	r->wait = r->patience;
-	r->patience = r->patience < PATIENCE_MAX ? 2 * r->patience : PATIENCE_MAX;
+	r->patience = r->patience < PATIENCE_MAX ? (uint8_t)(2 * r->patience) : PATIENCE_MAX;
 	r->refusals = 0;
 	thr_limits_apply(g);
 }
@@ -81,7 +88,7 @@ static void
 raise_connections(struct ga_group *g, struct thr_backoff *b)
 {
 	struct thr_recovery *r = &b->recovery;
-	unsigned written = g->written.connections, base = written != 0 ? written : b->used.connections;
+	unsigned written = g->terms->written.connections, base = written != 0 ? written : b->used.connections;
 	unsigned step = base / 20 > 1 ? base / 20 : 1, n = b->in_force.connections;
 
 	if (r->connections_failed != 0 && n >= r->connections_failed) {
@@ -103,7 +110,7 @@ static void
 raise_rate(struct ga_group *g, struct thr_backoff *b)
 {
 	struct thr_recovery *r = &b->recovery;
-	double written = g->written.rate, base = written > 0 ? written : b->used.rate;
+	double written = g->terms->written.rate, base = written > 0 ? written : b->used.rate;
 	double now = b->in_force.rate, step = fmin(0.05 * fmax(base, written > 0 ? 0 : now), 0.2 * now);
 
 	if (r->rate_failed > 0 && now > 1.1 * r->rate_failed)
@@ -123,11 +130,12 @@ judge_rate(struct ga_group *g, struct thr_backoff *b, double seconds)
 	double share = r->n > 0 ? (double)r->rate_deferred / r->n : 0, before = r->share;
 
 	r->share = 0;
-	r->in_vain = before > 0 && share > 0.8 * before && share < USUAL_MAX ? r->in_vain + 1 : 0;
-	if (r->in_vain >= IN_VAIN)
-		r->usual = share;	/* falling has not helped: it is not the rate */
-	else if (share < r->usual / 2)
-		r->usual = share;
+	if (!(before > 0 && share > 0.8 * before && share < USUAL_MAX))
+		r->in_vain = 0;
+	else if (r->in_vain < IN_VAIN)
+		r->in_vain++;
+	if (r->in_vain == IN_VAIN || share < r->usual / 2)
+		r->usual = (float)share;	/* falling has not helped: it is not the rate */
 	if (!r->matched && (r->rate_deferred < 2 || share <= MUCH + r->usual)) {
 		if ((b->held & THR_HELD_RATE) != 0 && share <= MUCH + r->usual)
 			raise_rate(g, b);
@@ -136,7 +144,7 @@ judge_rate(struct ga_group *g, struct thr_backoff *b, double seconds)
 	if (r->taken > 0 || b->in_force.rate > 0) {
 		double taken = fmax(r->taken, 1) / seconds;
 
-		r->share = share;
+		r->share = (float)share;
 		r->rate_failed = taken;
 		b->in_force.rate = 0.97 * taken;
 	}
@@ -167,9 +175,9 @@ thr_recover_feed(struct ga_group *g, const struct ga_ticket *t, unsigned n)
 }
 
 static bool
-done(double force, double written, uint64_t held_us, uint64_t window_us, uint64_t now)
+done(double force, double written, uint32_t held_ms, uint64_t window_us, uint64_t now)
 {
-	return (written > 0 && (force == 0 || force >= written)) || now - held_us >= window_us;
+	return (written > 0 && (force == 0 || force >= written)) || ms(now) - held_ms >= window_us / 1000;
 }
 
 bool
@@ -179,12 +187,12 @@ thr_recover_tick(struct ga_group *g, uint64_t now)
 	struct thr_recovery *r = &b->recovery;
 
 	if ((b->held & THR_HELD_RATE) != 0)
-		r->rate_held_us = now;
+		r->rate_held_ms = ms(now);
 	if ((b->held & THR_HELD_CONNECTIONS) != 0)
-		r->connections_held_us = now;
-	if (done(b->in_force.rate, g->written.rate, r->rate_held_us, b->program.window_us, now) &&
-	    done(b->in_force.connections, g->written.connections, r->connections_held_us,
-	    b->program.window_us, now))
+		r->connections_held_ms = ms(now);
+	if (done(b->in_force.rate, g->terms->written.rate, r->rate_held_ms, g->terms->program.window_us, now) &&
+	    done(b->in_force.connections, g->terms->written.connections, r->connections_held_ms,
+	    g->terms->program.window_us, now))
 		return true;
 	if ((b->held & THR_HELD_CONNECTIONS) != 0 && r->connect_deferred == 0)
 		raise_connections(g, b);

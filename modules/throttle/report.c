@@ -9,8 +9,9 @@
  * Arguments, all optional: key (fnmatch(3), or "t17"), virtual_mta (a name or a number),
  * in_backoff (true: only such).
  *
- * throttle: one group, asked on its loop.  Arguments: key, do ("begin_backoff", with for_ms, 0
- * or none: as long as the settings say; "end_backoff"; default: nothing).
+ * throttle: one group, asked on its loop.  Arguments: key (or "t17"), do ("begin_backoff", with
+ * for_ms, 0 or none: as long as the settings say; "end_backoff"; default: nothing).  It is
+ * looked for by a walk: a table by number would cost each group more than this command.
  */
 #include <fnmatch.h>
 #include <inttypes.h>
@@ -31,12 +32,13 @@ struct row {
 	struct row *next;
 	struct ga_str key, virtual_mta, domains;
 	uint32_t number, mta_id;
-	unsigned max, connections, in_flight, ram, bounce, disk;
+	unsigned max, connections, saved, in_flight, ram, bounce, disk;
 	double recent, rate;
 	struct thr_limits written;
 	struct thr_written texts;
 	char deliveries[THR_RATE_TEXT];	/* in force */
-	bool in_backoff;
+	bool in_backoff;		/* or in recovery */
+	const char *state;		/* of thr_state() */
 	struct ga_str reason;
 	uint64_t began_ms, ends_ms;	/* of the backoff; wall clock */
 };
@@ -52,76 +54,16 @@ struct request {
 	uint64_t groups, backoffs, connections, in_flight, ram, bounce, disk;	/* of those taken */
 };
 
-/* A question about one group.  Those under way are in a list, for a stop. */
+/* A question about one group. */
 struct question {
-	struct ga_post post;
-	LIST_ENTRY(question) link;
+	struct thr_walk walk;
 	struct ga_control_call *call;
-	char key[KEY_ROOM];
+	char key[KEY_ROOM];		/* or "t17" */
 	void (*act)(struct ga_group *, const struct question *);	/* NULL: only show it */
 	uint64_t for_ms;
 	struct ga_pool *pool;
 	struct row *row;		/* NULL: there is no such group */
 };
-static LIST_HEAD(, question) questions = LIST_HEAD_INITIALIZER(questions);
-
-/* --- what is written, kept in the group: the settings may be of a snapshot that has gone --- */
-
-static bool
-is_rule(const struct ga_object *o)
-{
-	return o != NULL && (strcmp(ga_object_context(o), "domain") == 0 ||
-	    strcmp(ga_object_context(o), "rule") == 0);
-}
-
-/* The block that makes these settings a rule of their own, NULL: none. */
-static const struct ga_object *
-rule_of(const struct ga_settings *settings)
-{
-	static const char *const fields[] = { "max_concurrent_connections", "max_delivery_rate",
-		"max_connection_rate" };
-
-	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-		const struct ga_object *o = ga_settings_source(settings, "throttle", fields[i]);
-
-		if (is_rule(o))
-			return o;
-	}
-	return NULL;
-}
-
-static char *
-join(struct ga_strlist list)
-{
-	size_t n = 1;
-	char *text, *to;
-
-	for (size_t i = 0; i < list.n; i++)
-		n += list.v[i].n + 2;
-	to = text = ga_xcalloc(1, n);
-	for (size_t i = 0; i < list.n; i++)
-		to += snprintf(to, n - (size_t)(to - text), "%s%.*s", i > 0 ? ", " : "",
-		    (int)list.v[i].n, list.v[i].p);
-	return text;
-}
-
-static void
-note_rate(char text[THR_WRITTEN_TEXT], const struct ga_rate *rate)
-{
-	snprintf(text, THR_WRITTEN_TEXT, "%.*s", (int)rate->text.n, rate->text.p);
-}
-
-void
-thr_note_written(struct ga_group *g, const struct ga_settings *settings)
-{
-	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
-	const struct ga_object *rule = strncmp(g->key, "ip", 2) == 0 ? rule_of(settings) : NULL;
-
-	note_rate(g->as_written.deliveries, &c->max_delivery_rate);
-	note_rate(g->as_written.dials, &c->max_connection_rate);
-	free(g->domains);
-	g->domains = rule != NULL ? join(ga_object_patterns(rule)) : NULL;
-}
 
 /* --- on the loop of the group --- */
 
@@ -131,16 +73,16 @@ domains_of(const struct ga_group *g)
 {
 	const char *comma = strchr(g->key, ',');
 
-	if (g->domains != NULL)
-		return ga_str_c(g->domains);
+	if (*g->terms->domains != '\0')
+		return ga_str_c(g->terms->domains);
 	return ga_str_c(comma != NULL ? comma + 1 : "*");
 }
 
 static void
 rate_in_force(char to[THR_RATE_TEXT], const struct ga_group *g)
 {
-	if (thr_rate_is(&g->deliveries, g->written.rate))
-		snprintf(to, THR_RATE_TEXT, "%s", g->as_written.deliveries);
+	if (thr_rate_is(&g->deliveries, g->terms->written.rate))
+		snprintf(to, THR_RATE_TEXT, "%s", g->terms->texts.deliveries);
 	else
 		thr_rate_text(&g->deliveries, to);
 }
@@ -159,21 +101,23 @@ new_row(struct ga_pool *pool, const struct ga_group *g)
 
 	r->next = NULL;
 	r->key = ga_dup(pool, ga_str_c(g->key));
-	r->virtual_mta = ga_dup(pool, ga_str_c(g->virtual_mta));
+	r->virtual_mta = ga_dup(pool, ga_str_c(thr_group_virtual_mta(g)));
 	r->domains = ga_dup(pool, domains_of(g));
 	r->number = g->number;
 	r->mta_id = g->mta_id;
 	r->max = g->max;
 	r->connections = g->connections;
+	r->saved = thr_saved(g);
 	r->in_flight = g->in_flight;
 	r->bounce = g->bounces;
 	r->ram = g->firsts;
 	r->disk = g->waiting - g->bounces - g->firsts;
 	r->recent = thr_recent_rate(&g->recent, ga_mono_us());
-	r->written = g->written;
-	r->texts = g->as_written;
+	r->written = g->terms->written;
+	r->texts = g->terms->texts;
 	rate_in_force(r->deliveries, g);
 	r->in_backoff = thr_in_backoff(g);
+	r->state = thr_state(g);
 	r->rate = r->in_backoff ? thr_rate_per_second(&g->deliveries) : 0;
 	r->reason = ga_dup(pool, ga_str_c(r->in_backoff ? thr_backoff_reason(g) : ""));
 	r->began_ms = wall_ms(thr_backoff_began(g));
@@ -181,17 +125,26 @@ new_row(struct ga_pool *pool, const struct ga_group *g)
 	return r;
 }
 
+/* No key begins with a t and a digit. */
+static bool
+has_number(const struct ga_group *g, const char *name)
+{
+	char number[16];
+
+	snprintf(number, sizeof number, "t%" PRIu32, g->number);
+	return strcmp(name, number) == 0;
+}
+
 static bool
 taken(const struct request *q, const struct ga_group *g)
 {
-	char number[16], mta[16];
+	char mta[16];
 
-	snprintf(number, sizeof number, "t%" PRIu32, g->number);
 	snprintf(mta, sizeof mta, "%" PRIu32, g->mta_id);
 	return (!q->in_backoff || thr_in_backoff(g)) &&
-	    (q->key[0] == '\0' || strcmp(q->key, number) == 0 || fnmatch(q->key, g->key, 0) == 0) &&
+	    (q->key[0] == '\0' || has_number(g, q->key) || fnmatch(q->key, g->key, 0) == 0) &&
 	    (q->virtual_mta[0] == '\0' || strcmp(q->virtual_mta, mta) == 0 ||
-	    strcasecmp(q->virtual_mta, g->virtual_mta) == 0);
+	    strcasecmp(q->virtual_mta, thr_group_virtual_mta(g)) == 0);
 }
 
 static void
@@ -291,6 +244,7 @@ static void
 put_backoff(struct json_object *o, const struct row *r)
 {
 	json_object_object_add(o, "in_backoff", json_object_new_boolean(r->in_backoff));
+	put_str(o, "state", ga_str_c(r->state));
 	put_int(o, "normal_max_concurrent_connections", r->written.connections);
 	put_hourly(o, "normal_max_messages_per_hour", r->written.rate);
 	if (!r->in_backoff)
@@ -317,6 +271,7 @@ row_json(const struct row *r)
 	json_object_object_add(o, "domains", domains_json(r->domains));
 	put_limits(o, r);
 	put_int(o, "connections", r->connections);
+	put_int(o, "saved_connections", r->saved);
 	snprintf(text, sizeof text, "%.2f", r->recent);
 	json_object_object_add(o, "deliveries_per_second", json_object_new_double_s(r->recent, text));
 	put_int(o, "queued_ram", r->ram);
@@ -437,15 +392,14 @@ ask_throttles(struct ga_control_call *call, struct json_object *args, void *arg)
 static void
 question_free(struct question *q)
 {
-	LIST_REMOVE(q, link);
 	ga_pool_free(q->pool);
 	free(q);
 }
 
 static void
-question_end(struct ga_worker *w, struct ga_post *post)
+question_end(struct ga_worker *w, struct thr_walk *walk)
 {
-	struct question *q = GA_CONTAINER(post, struct question, post);
+	struct question *q = GA_CONTAINER(walk, struct question, walk);
 	struct json_object *o;
 
 	(void)w;
@@ -459,24 +413,26 @@ question_end(struct ga_worker *w, struct ga_post *post)
 	question_free(q);
 }
 
-/* From loop to loop until it is the group's. */
 static void
-look(struct ga_worker *w, struct ga_post *post)
+question_drop(struct thr_walk *walk)
 {
-	struct question *q = GA_CONTAINER(post, struct question, post);
-	struct ga_worker *home;
-	struct ga_group *g = thr_group_named(ga_str_c(q->key), &home);
+	struct question *q = GA_CONTAINER(walk, struct question, walk);
 
-	if (g != NULL && home != w) {
-		ga_loop_post(home, post);
+	ga_control_error(q->call, "stopping", "greenarrowd stops");
+	question_free(q);
+}
+
+static void
+look(struct thr_walk *walk, struct ga_group *g)
+{
+	struct question *q = GA_CONTAINER(walk, struct question, walk);
+
+	if (strcmp(q->key, g->key) != 0 && !has_number(g, q->key))
 		return;
-	}
-	if (g != NULL && q->act != NULL)
+	if (q->act != NULL)
 		q->act(g, q);
-	if (g != NULL)
-		q->row = new_row(q->pool, g);
-	post->fn = question_end;
-	ga_loop_post(ga_worker_main(), post);
+	q->row = new_row(q->pool, g);
+	walk->enough = true;
 }
 
 static void
@@ -522,21 +478,11 @@ ask_throttle(struct ga_control_call *call, struct json_object *args, void *arg)
 	q->call = call;
 	q->pool = ga_pool_new(0);
 	copy_text(args, "key", q->key);
-	q->post.fn = look;
-	LIST_INSERT_HEAD(&questions, q, link);
-	ga_loop_post(ga_worker_main(), &q->post);
-}
-
-/* All loops have ended. */
-void
-thr_report_stop(void)
-{
-	struct question *q;
-
-	while ((q = LIST_FIRST(&questions)) != NULL) {
-		ga_control_error(q->call, "stopping", "greenarrowd stops");
-		question_free(q);
-	}
+	q->walk.asker = ga_worker_main();
+	q->walk.visit = look;
+	q->walk.end = question_end;
+	q->walk.drop = question_drop;
+	thr_walk_begin(&q->walk);
 }
 
 void
@@ -559,7 +505,7 @@ static void
 each_visit(struct thr_walk *walk, struct ga_group *g)
 {
 	const struct each *e = GA_CONTAINER(walk, struct each, walk);
-	const struct ga_group_info info = { ga_str_c(g->key), g->connections, g->max, 0, g->waiting,
+	const struct ga_group_info info = { ga_str_c(g->key), g->connections, g->max, thr_saved(g), g->waiting,
 		g->in_flight };
 
 	e->fn(g, &info, e->arg);

@@ -43,26 +43,20 @@ void
 thr_limits_apply(struct ga_group *g)
 {
 	bool less = g->backoff != NULL && g->backoff->state != THR_NORMAL;
-	const struct thr_limits *l = less ? &g->backoff->in_force : &g->written;
+	const struct thr_limits *l = less ? &g->backoff->in_force : &g->terms->written;
 
 	g->max = l->connections;
-	thr_rate_set(&g->deliveries, l->rate, less ? 0 : g->burst, ga_mono_us());
+	thr_rate_set(&g->deliveries, l->rate, less ? 0 : g->terms->burst, ga_mono_us());
 }
 
 static void
 take_settings(struct ga_group *g, const struct ga_settings *settings, uint64_t number)
 {
-	const struct throttle_conf *c = ga_settings_conf(settings, "throttle");
-	uint64_t now = ga_mono_us();
-
 	g->snapshot = number;
-	g->written.connections = (unsigned)c->max_concurrent_connections;
-	g->written.rate = c->max_delivery_rate.per_second;
-	g->burst = (uint64_t)c->max_delivery_burst;
-	thr_backoff_settings(g, settings);
+	thr_terms_take(g, settings);
+	thr_backoff_settings(g);
 	thr_limits_apply(g);
-	thr_rate_set(&g->dials, c->max_connection_rate.per_second, 0, now);
-	thr_note_written(g, settings);
+	thr_rate_set(&g->dials, g->terms->dial_rate, 0, ga_mono_us());
 }
 
 static void
@@ -91,6 +85,12 @@ renew_limit(struct ga_group *g)
 	ga_snapshot_unref(now);
 }
 
+unsigned
+thr_saved(const struct ga_group *g)
+{
+	return thr_delivery != NULL && g->connections > 0 ? thr_delivery->saved(g) : 0;
+}
+
 /* --- when to look again --- */
 
 static void
@@ -101,6 +101,7 @@ woken(struct ga_inst *inst, struct ga_worker *w, void *arg)
 	(void)inst;
 	(void)w;
 	g->wake_us = 0;
+	thr_backoff_woken(g);
 	thr_pump_soon(g);
 }
 
@@ -407,7 +408,7 @@ static void
 ended(struct ga_group *g, const struct ga_ticket *t, unsigned n)
 {
 	g->in_flight -= n;
-	if (g->backoff != NULL)
+	if (g->terms->has_program)
 		thr_backoff_feed(g, t, n);
 	run_release(g, t->route, n);
 	if (g->waiting == 0)
@@ -559,7 +560,6 @@ fini(struct ga_inst *inst)
 {
 	(void)inst;
 	thr_walks_stop();
-	thr_report_stop();
 	for (unsigned i = 0; i < ga_worker_count(); i++)
 		thr_recalls_end(thr_loop(ga_worker_get(i)));
 	thr_groups_end();

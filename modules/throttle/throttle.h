@@ -57,8 +57,8 @@ GA_CONF_STRUCT(throttle_conf, THROTTLE_DIRECTIVES);
 
 struct thr_lane_key {
 	uint64_t group;			/* its address */
-	uint32_t domain, sender, send;	/* hashes */
-	uint32_t zero;
+	uint32_t sender;		/* hashes */
+	uint32_t domain_and_send;
 };
 /* Mail of one recipient domain from one sender domain and of one SendID, in the order
  * it came. */
@@ -67,7 +67,6 @@ struct thr_lane {
 	struct thr_lane_key key;
 	struct thr_lane *next, *prev;	/* ring of lanes with tickets */
 	struct ga_ticket *first, **last;
-	unsigned n;
 };
 
 /* A limit on a rate, and how much of it is used: see rate.c. */
@@ -97,39 +96,58 @@ struct thr_plan {
 	struct ga_amount connections, rate;
 	uint64_t return_ms;
 };
-struct thr_backoff;			/* backoff.h */
-
-struct ga_group {
-	UT_hash_handle hh, by_number;	/* in the tables of all groups, under their lock */
-	unsigned refs;			/* under the same lock: routes and travelling tickets */
-	uint32_t number;		/* from 1, never given again: "t17" */
-	char *key;
-	const char *virtual_mta;	/* behind the key */
-	uint32_t mta_id;
-	struct ga_worker *home;
-	/* the rest belongs to the home loop */
-	struct ga_group *next, **prev;	/* groups of this loop */
-	unsigned max;			/* connections, in force; written: without a backoff */
-	struct thr_limits written;
+/* When a backoff begins, and how it ends. */
+struct thr_program {
+	double failure_rate, deferral_rate;	/* per cent; 0: any */
+	uint64_t window_us, interval_ms;
+	uint32_t minimum;
+	bool gradual;
+};
+/* What the settings say to a group, shared by those to which they say the same: see
+ * terms.c.  It is found by what comes from written on. */
+struct thr_terms {
+	UT_hash_handle hh;		/* in the table of its loop */
+	const char *domains;		/* patterns of the rule, ", " between them; "": it has none */
+	unsigned refs;
+	struct thr_limits written;	/* in force without a backoff */
+	double dial_rate;		/* max_connection_rate, a second; 0: no limit */
 	uint64_t burst;			/* max_delivery_burst */
 	struct thr_plan plan;
-	struct thr_backoff *backoff;	/* NULL: no throttle_program, and none was begun */
-	uint64_t snapshot;		/* number of the one that max is from */
+	struct thr_program program;
+	bool has_program;		/* else only replies and commands begin a backoff */
+	struct thr_written texts;
+	char behind[];			/* where domains points to */
+};
+struct thr_backoff;			/* backoff.h */
+
+/* With its key, a lane, its timer and its backoff a kilobyte at most: there are a hundred
+ * thousand of them. */
+struct ga_group {
+	UT_hash_handle hh;		/* in the table of all groups, under its lock */
+	unsigned refs;			/* under the same lock: routes and travelling tickets */
+	uint32_t number;		/* from 1, never given again: "t17" */
+	char *key;			/* the name of its VirtualMTA behind it */
+	struct ga_worker *home;
+	uint32_t mta_id;
+	/* the rest belongs to the home loop */
+	bool pumping, going;		/* those posts are under way */
+	bool wants_slot;		/* in the loop's list of those that wait for the system */
+	bool served;			/* it is this group's turn to take a slot */
+	struct ga_group *next, **prev;	/* groups of this loop */
+	struct thr_terms *terms;	/* before its first ticket &thr_no_terms */
+	struct thr_backoff *backoff;	/* NULL: no results were counted, and none was begun */
+	uint64_t snapshot;		/* number of the one that the terms are from */
+	unsigned max;			/* connections, in force */
 	unsigned connections, waiting, in_flight;
 	unsigned bounces, firsts;	/* of those that wait */
 	struct thr_lane *ring;		/* the lane whose turn it is */
 	struct ga_post pump, gone;
-	bool pumping, going;		/* those posts are under way */
-	bool wants_slot;		/* in the loop's list of those that wait for the system */
-	bool served;			/* it is this group's turn to take a slot */
 	struct ga_group *slot_next, **slot_prev;
 	struct thr_rate deliveries, dials;	/* max_delivery_rate, max_connection_rate */
 	uint64_t hold_us;		/* acquire said not before; 0: it did not */
 	struct ga_timer *timer;		/* the one moment at which it is looked at again */
 	uint64_t wake_us;		/* that moment; 0: nothing waits for one */
 	struct thr_recent recent;
-	struct thr_written as_written;
-	char *domains;			/* patterns of its rule, ", " between them; NULL: it has none */
 };
 
 /* Tickets for the groups of one other loop, on their way there together. */
@@ -145,6 +163,7 @@ struct thr_loop {
 	bool flushing;			/* that post is under way */
 	struct ga_group *groups;
 	struct thr_lane *lanes;		/* of all its groups; hash by key */
+	struct thr_terms *terms;	/* of all its groups; hash by content */
 	uint64_t snapshot;		/* number of the newest */
 	_Atomic unsigned waiting;	/* tickets in the groups here; written on this loop */
 	_Atomic unsigned backoffs;	/* groups here that are in one */
@@ -169,7 +188,7 @@ struct thr_walk {
 	void (*end)(struct ga_worker *, struct thr_walk *);	/* on the asker's loop */
 	void (*drop)(struct thr_walk *);	/* in its place, when the loops have ended */
 	bool here_only;				/* of one loop, the asker's */
-	bool enough;				/* set by the asker: end */
+	bool enough;				/* set by the asker or by visit: end */
 	LIST_ENTRY(thr_walk) link, here;	/* private from here on: of all; of this loop */
 	unsigned loop;
 	bool begun;
@@ -185,11 +204,15 @@ struct ga_group *thr_group_of(struct ga_route *);	/* with a reference */
 void thr_group_unref(struct ga_group *);
 /* The one of that key, or NULL; may be looked at within a turn of its home loop only. */
 struct ga_group *thr_group_find(struct ga_str key, struct ga_worker **home);
-struct ga_group *thr_group_named(struct ga_str, struct ga_worker **home);	/* also by "t17" */
+const char *thr_group_virtual_mta(const struct ga_group *);
 unsigned thr_groups_count(void);
 void thr_group_quiet(struct ga_group *);
 void thr_groups_begin(void);		/* no loop runs yet; any more */
 void thr_groups_end(void);
+/* terms.c: on the group's loop. */
+extern struct thr_terms thr_no_terms;	/* nothing is said yet */
+void thr_terms_take(struct ga_group *, const struct ga_settings *);
+void thr_terms_unref(struct thr_loop *, struct thr_terms *);	/* NULL: the loops have ended */
 /* lane.c: on the group's loop. */
 void thr_lane_put(struct ga_group *, struct ga_ticket *);
 struct ga_batch thr_lane_take(struct ga_group *, unsigned limit, ga_batch_fits_fn *, void *arg);
@@ -242,29 +265,30 @@ void thr_cursors_pass(struct thr_loop *, const struct ga_group *);	/* it leaves 
 void thr_walks_stop(void);
 /* report.c */
 void thr_report_init(struct ga_inst *);
-void thr_report_stop(void);
 void thr_each_group(struct ga_worker *asker,
     void (*fn)(struct ga_group *, const struct ga_group_info *, void *),
     void (*end)(struct ga_worker *, void *), void *arg);
-void thr_note_written(struct ga_group *, const struct ga_settings *);
 /* explain.c */
 void thr_explain(struct ga_group_question *);
 const char *thr_duration(uint64_t ms, char *to, size_t room);	/* "29m 12s" */
 /* backoff.c: on the group's loop. */
 bool thr_backoff_check(struct ga_diag *);	/* the snapshot that is coming */
-void thr_backoff_settings(struct ga_group *, const struct ga_settings *);	/* written is set */
+void thr_backoff_settings(struct ga_group *);	/* its terms are new */
 void thr_backoff_feed(struct ga_group *, const struct ga_ticket *, unsigned n);
 void thr_backoff_begin(struct ga_group *, const char *reason, uint64_t ms);
 bool thr_backoff_end(struct ga_group *);	/* at once; false: it was not in one */
-bool thr_in_backoff(const struct ga_group *);
+bool thr_in_backoff(const struct ga_group *);		/* or in recovery from one */
+const char *thr_state(const struct ga_group *);	/* "normal", "backoff", "recovery" */
 const char *thr_backoff_reason(const struct ga_group *);	/* NULL: not in one */
 uint64_t thr_backoff_began(const struct ga_group *);	/* ga_mono_us(); 0: not in one */
 uint64_t thr_backoff_until(const struct ga_group *);	/* the same */
 /* It must live, and wakes by itself; else until when what it has counted matters. */
 bool thr_backoff_keeps(const struct ga_group *);
 uint64_t thr_backoff_neutral_at(const struct ga_group *);
-void thr_backoff_free(struct ga_group *, bool timer);	/* timer: the loop still runs */
+void thr_backoff_woken(struct ga_group *);	/* the group's timer has fired */
+void thr_backoff_free(struct ga_group *);
 /* throttle.c */
+unsigned thr_saved(const struct ga_group *);	/* of its connections */
 void thr_limits_apply(struct ga_group *);	/* written, or what a backoff makes of it */
 void thr_pump_soon(struct ga_group *);
 void thr_wake_at(struct ga_group *, uint64_t us);	/* pumped then, or before */

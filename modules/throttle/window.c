@@ -2,40 +2,54 @@
  * window.c - the results of the last minute, or whatever a throttle_program says.
  *
  * A ring of THR_SLICES slices: what is looked at is a whole window long, and up to a
- * slice less.  Nothing happens when time passes: slices that are over are taken out of
- * the sum when the next result comes or somebody asks.
+ * slice less.  Nothing happens when time passes: slices that are over are emptied when
+ * the next result comes or somebody asks.  There is no sum of them: it would be more memory
+ * in each of a hundred thousand groups, for ten additions.
  */
 #include <string.h>
 
 #include "backoff.h"
 
+static uint64_t
+slice_at(const struct thr_window *w, uint64_t now_us)
+{
+	return now_us / 1000 / w->slice_ms;
+}
+
 void
 thr_window_begin(struct thr_window *w, uint64_t window_us, uint64_t now_us)
 {
 	memset(w, 0, sizeof *w);
-	w->slice_us = window_us / THR_SLICES;
-	w->newest = now_us / w->slice_us;
+	w->slice_ms = (uint32_t)(window_us / 1000 / THR_SLICES);
+	if (w->slice_ms == 0)
+		return;
+	w->newest = slice_at(w, now_us);
 	w->since_us = now_us;
+}
+
+bool
+thr_window_is(const struct thr_window *w, uint64_t window_us)
+{
+	return w->slice_ms == window_us / 1000 / THR_SLICES;
 }
 
 static void
 move_on(struct thr_window *w, uint64_t now_us)
 {
-	uint64_t slice = now_us / w->slice_us;
+	uint64_t slice = slice_at(w, now_us);
 
 	if (slice - w->newest >= THR_SLICES) {
 		memset(w->slices, 0, sizeof w->slices);
-		w->sum = (struct thr_counts){ 0, 0, 0 };
 		w->newest = slice;
 	}
-	while (w->newest < slice) {
-		struct thr_counts *old = &w->slices[++w->newest % THR_SLICES];
+	while (w->newest < slice)
+		w->slices[++w->newest % THR_SLICES] = (struct thr_counts){ 0, 0, 0 };
+}
 
-		w->sum.n -= old->n;
-		w->sum.failed -= old->failed;
-		w->sum.deferred -= old->deferred;
-		*old = (struct thr_counts){ 0, 0, 0 };
-	}
+static uint64_t
+begin_of(const struct thr_window *w, uint64_t slice)
+{
+	return slice * w->slice_ms * 1000;
 }
 
 static void
@@ -51,23 +65,26 @@ thr_window_add(struct thr_window *w, struct thr_counts c, uint64_t now_us)
 {
 	move_on(w, now_us);
 	add(&w->slices[w->newest % THR_SLICES], c);
-	add(&w->sum, c);
 }
 
 struct thr_counts
 thr_window_sum(struct thr_window *w, uint64_t now_us)
 {
+	struct thr_counts sum = { 0, 0, 0 };
+
 	move_on(w, now_us);
-	return w->sum;
+	for (unsigned i = 0; i < THR_SLICES; i++)
+		add(&sum, w->slices[i]);
+	return sum;
 }
 
 double
 thr_window_seconds(const struct thr_window *w, uint64_t now_us)
 {
-	uint64_t begin = (now_us / w->slice_us - (THR_SLICES - 1)) * w->slice_us;
+	uint64_t slice = slice_at(w, now_us), begin = begin_of(w, slice - (THR_SLICES - 1));
 	double s;
 
-	if (now_us / w->slice_us < THR_SLICES || begin < w->since_us)
+	if (slice < THR_SLICES || begin < w->since_us)
 		begin = w->since_us;
 	s = (double)(now_us - begin) / 1e6;
 	return s > 1 ? s : 1;
@@ -76,5 +93,10 @@ thr_window_seconds(const struct thr_window *w, uint64_t now_us)
 uint64_t
 thr_window_empty_at(const struct thr_window *w)
 {
-	return w->slice_us == 0 || w->sum.n == 0 ? 0 : (w->newest + THR_SLICES) * w->slice_us;
+	if (w->slice_ms == 0)
+		return 0;
+	for (unsigned i = 0; i < THR_SLICES; i++)
+		if (w->slices[i].n > 0)
+			return begin_of(w, w->newest + THR_SLICES);
+	return 0;
 }

@@ -108,8 +108,8 @@ def mx_hosts(sinks):
     if os.geteuid() != 0 and lowest > 25:
         need.missing("leave to bind port 25 (root)")
 
-    def make(count=1, script=None, listening=True):
-        return [sinks(script, host=ports.free_address(), port=25, listening=listening) for _ in range(count)]
+    def make(count=1, script=None, **arguments):
+        return [sinks(script, host=ports.free_address(), port=25, **arguments) for _ in range(count)]
 
     return make
 

@@ -213,6 +213,23 @@ def test_a_broken_file_is_refused_by_line_column_and_cause(place, name):
         assert int(one[2]) <= len(text.splitlines()[int(one[1]) - 1]) + 1 if int(one[1]) <= len(text.splitlines()) else True
 
 
+@pytest.mark.parametrize("old, new, closing, name, cause", [
+    ("  throttle_template big\n", "  throttle_template big\n  redirect ip-1\n", "  redirect ip-1", "ip-1", "leads back to itself"),
+    ("  throttle_template big\n", "  throttle_template big\n  redirect pool\n", "  deliver_through ip-1 70", "ip-1", "leads back to itself"),
+    ("  randomization message\n", "  domain x.example {\n    deliver_through upstream 1, pool 1\n  }\n", "    deliver_through upstream 1, pool 1", "pool", "leads back to itself"),
+    ("  throttle_template big\n", "  throttle_template big\n  redirect ip-9\n", "  redirect ip-9", "ip-9", "ip-9"),
+    ("deliver_through ip-1 70, upstream 30", "deliver_through ip-1 70, ip-9 30", "  deliver_through ip-1 70, ip-9 30", "ip-9", "ip-9"),
+    ("default_virtual_mta ip-1", "default_virtual_mta ip-9", "  default_virtual_mta ip-9", "ip-9", "ip-9"),
+])
+def test_a_virtual_mta_that_leads_nowhere_or_back_is_shown_where_it_is_named(place, old, new, closing, name, cause):
+    text = reference(place).replace(old, new, 1)
+    path, done = validate(place, text)
+    line, = [number for number, one in enumerate(text.splitlines(), 1) if one.startswith(closing)]
+    column = closing.index(name) + 1
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(f"{path}:{line}:{column}: ") and cause in done.stderr, done.stderr
+
+
 def test_all_errors_of_a_file_are_told_in_one_run(place):
     text = reference(place).replace("starttls_use yes", "startls_use yes").replace("max_recipients 1000", "max_recipients many").replace("relay_from 127.0.0.0/8,", "relay_from nowhere,")
     _, done = validate(place, text)

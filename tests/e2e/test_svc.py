@@ -111,6 +111,8 @@ def test_t_reads_the_environment_anew_and_no_session_ends(server, sink):
             said(server, "restarted", times)
             assert client.data(corpus.simple()).code == 250, "the session goes on over the restart"
         assert listens(server.port2) and not listens(before) and listens(server.port)
+        log = server.folder / "log" / "qmail-smtpd2" / "current"
+        until(lambda: log.exists() and f"127.0.0.1:{server.port2}" in log.read_text(), server.tail)
         wait_stat(server.directory, rf"up \(pid {server.pid}\) \d seconds")
     sink.wait_messages(2)
     # the same address keeps its descriptor: nobody is refused

@@ -96,7 +96,7 @@ def test_a_backoff_by_command(greenarrow, sinks):
     server, _ = busy(greenarrow, sinks)
     before = time.time()
     group = json.loads(run(server, "throttle", "t1", "begin_backoff", "--for=1h", "--json"))
-    assert group["in_backoff"] and group["backoff_reason"] == "begun by command"
+    assert group["in_backoff"] and group["state"] == "backoff" and group["backoff_reason"] == "begun by command"
     began, ends = (datetime.datetime.fromisoformat(group[key]).timestamp() for key in ("backoff_began_at", "backoff_ends_at"))
     assert before - 2 <= began <= time.time() + 1 and 3599 <= ends - began <= 3601
     assert group["max_delivery_rate"] == "1200/min" and group["max_delivery_rate_in_force"] == "5/s"
@@ -104,14 +104,15 @@ def test_a_backoff_by_command(greenarrow, sinks):
     assert group["normal_max_concurrent_connections"] == group["backoff_max_concurrent_connections"] == 1
     assert throttles(server, "--in-backoff")["in_backoff"] == 1
     assert "1 in backoff" in run(server, "status")
-    assert "5/s (1200/min)" in run(server, "throttles", "--in-backoff")
+    table = run(server, "throttles", "--in-backoff")
+    assert "5/s (1200/min)" in table and "  backoff  " in table
     assert "in_backoff                          false" in run(server, "throttle", "2,receiver.example", "end_backoff")
     assert throttles(server, "--in-backoff")["throttles"] == []
 
 
 def test_status_counts_groups_and_what_waits_in_them(greenarrow, sinks):
     server, _ = busy(greenarrow, sinks)
-    assert server.status()["throttle"] == {"connections": 1, "groups": 1, "in_backoff": 0, "waiting": 2}
+    assert server.status()["throttle"] == {"connections": 1, "max_connections": 10000, "groups": 1, "in_backoff": 0, "waiting": 2}
     assert "throttle groups 1, in which 2 envelopes wait; 0 in backoff" in run(server, "status")
 
 

@@ -267,8 +267,19 @@ close_idle(struct ga_group *g, struct ga_worker *w)
 	return false;
 }
 
+static unsigned
+saved(const struct ga_group *g)
+{
+	struct conn *c;
+	unsigned n = 0;
+
+	LIST_FOREACH(c, &conns, link)
+		n += c->group == g && c->doing == SAVED;
+	return n;
+}
+
 static const struct ga_delivery delivery = { .size = sizeof delivery, .version = GA_DELIVERY_VERSION,
-	.offer = offer, .open = open_conn, .close_idle = close_idle };
+	.offer = offer, .open = open_conn, .close_idle = close_idle, .saved = saved };
 
 static bool
 world_init(struct ga_inst *inst, const void *conf)

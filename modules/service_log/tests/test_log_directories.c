@@ -37,6 +37,8 @@ static struct {
 	_Atomic unsigned calls;
 	_Atomic unsigned failing;	/* the number of the call; 0: none */
 	_Atomic bool full;		/* writev writes half of the first part once, then nothing */
+	_Atomic bool unsynced;		/* fsync fails */
+	const char *_Atomic taken_away;	/* removed by somebody else just before the next rename */
 } disk;
 
 static bool
@@ -59,10 +61,22 @@ int
 __wrap_fsync(int fd)
 {
 	(void)fd;
-	return fails() ? -1 : 0;
+	errno = EIO;
+	return fails() || atomic_load(&disk.unsynced) ? -1 : 0;
 }
 
-WRAP(renameat, (int a, const char *from, int b, const char *to), (a, from, b, to))
+int __real_renameat(int a, const char *from, int b, const char *to);
+int __wrap_renameat(int a, const char *from, int b, const char *to);
+int
+__wrap_renameat(int a, const char *from, int b, const char *to)
+{
+	const char *file = atomic_exchange(&disk.taken_away, NULL);
+
+	if (file != NULL)
+		unlink(file);
+	return fails() ? -1 : __real_renameat(a, from, b, to);
+}
+
 WRAP(linkat, (int a, const char *from, int b, const char *to, int flags), (a, from, b, to, flags))
 WRAP(unlinkat, (int dir, const char *name, int flags), (dir, name, flags))
 WRAP(fchmodat, (int dir, const char *name, mode_t mode, int flags), (dir, name, mode, flags))
@@ -390,6 +404,28 @@ test_files_are_finished_at_their_size_and_the_oldest_go(void **state)
 }
 
 static void
+test_a_line_that_does_not_fit_begins_a_file(void **state)
+{
+	static const int lengths[] = { 2000, 3000, 4096, 10, 4000, 2090, 2090, 50 };
+	struct sizes s = { .size = 4096 };
+	struct ga_log_dir *d;
+	char text[4097];
+
+	(void)state;
+	memset(text, 'x', sizeof text);
+	start_writer("s4096 n100", 1000000);
+	d = slog_dir_open(GA_STR("fits"), GA_LOG_UNSTAMPED, NULL);
+	for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+		assert_true(slog_dir_write(d, &(struct ga_str){ text, (size_t)lengths[i] - 1 }, 1));
+	wait_lines(d, sizeof lengths / sizeof lengths[0]);
+	stop_writer();
+	/* 2000 | 3000 | 4096 | 10 4000 | 2090 | 2090 50 */
+	assert_int_equal(each_file("fits", check_size, &s), 7);
+	assert_int_equal(s.finished, 6);
+	assert_int_equal(s.over, 0);
+}
+
+static void
 test_lower_limits_hold_from_the_next_file_on(void **state)
 {
 	struct slog_limits_table none = { NULL, 0 };
@@ -688,6 +724,48 @@ test_a_directory_that_was_removed_is_made_anew(void **state)
 }
 
 static void
+test_a_current_that_goes_while_it_is_finished_is_begun_anew(void **state)
+{
+	static char path[400];
+	struct ga_log_dir *d;
+
+	(void)state;
+	start_writer("s4096 n100", 1000000);
+	d = open_dir("away");
+	put_numbered(d, 0, 5);
+	wait_lines(d, 5);
+	snprintf(path, sizeof path, "%s", path_of("away", "current"));
+	atomic_store(&disk.taken_away, path);
+	put_numbered(d, 5, 60);
+	wait_lines(d, 60);
+	stop_writer();
+	assert_null(atomic_load(&disk.taken_away));
+	assert_true(count_lines("away") >= 20);
+}
+
+static void
+test_a_file_that_cannot_be_synced_is_not_finished(void **state)
+{
+	struct sizes s = { .size = 4096 };
+	struct ga_log_dir *d;
+
+	(void)state;
+	start_writer("s4096 n100", 1000000);
+	d = open_dir("unsynced");
+	atomic_store(&disk.unsynced, true);
+	put_numbered(d, 0, 60);
+	while (atomic_load(&d->trouble) == NULL)
+		usleep(1000);
+	assert_string_equal(atomic_load(&d->trouble), "fsync current");
+	each_file("unsynced", check_size, &s);
+	assert_int_equal(s.finished, 0);
+	atomic_store(&disk.unsynced, false);
+	wait_lines(d, 60);
+	stop_writer();
+	assert_numbered("unsynced", 0, 60);
+}
+
+static void
 test_a_line_that_was_half_written_on_a_full_disk_is_completed(void **state)
 {
 	struct ga_log_dir *d;
@@ -705,6 +783,27 @@ test_a_line_that_was_half_written_on_a_full_disk_is_completed(void **state)
 	wait_lines(d, 300);
 	stop_writer();
 	assert_numbered("j", 0, 300);
+}
+
+static void
+test_a_line_whose_half_has_gone_with_its_file_is_written_whole(void **state)
+{
+	struct ga_log_dir *d;
+
+	(void)state;
+	start_writer("", 1000000);
+	d = open_dir("halfgone");
+	put_numbered(d, 0, 10);
+	wait_lines(d, 10);
+	atomic_store(&disk.full, true);
+	put_numbered(d, 10, 20);
+	while (atomic_load(&d->trouble) == NULL)
+		usleep(1000);
+	assert_int_equal(unlink(path_of("halfgone", "current")), 0);
+	atomic_store(&disk.full, false);
+	wait_lines(d, 20);
+	stop_writer();
+	assert_numbered("halfgone", 10, 20);
 }
 
 static void
@@ -800,6 +899,7 @@ main(void)
 		cmocka_unit_test(test_one_call_is_one_line_and_long_ones_are_cut),
 		cmocka_unit_test(test_names_that_are_no_directory_of_ours_are_refused),
 		cmocka_unit_test(test_files_are_finished_at_their_size_and_the_oldest_go),
+		cmocka_unit_test(test_a_line_that_does_not_fit_begins_a_file),
 		cmocka_unit_test(test_lower_limits_hold_from_the_next_file_on),
 		cmocka_unit_test(test_lines_of_many_threads_are_all_there_each_threads_in_order),
 		cmocka_unit_test(test_a_file_that_was_ended_cleanly_is_written_on),
@@ -809,7 +909,10 @@ main(void)
 		cmocka_unit_test(test_kill_9_under_load_loses_nothing_that_was_written),
 		cmocka_unit_test(test_while_another_has_the_lock_lines_wait_and_what_is_too_much_is_counted),
 		cmocka_unit_test(test_a_directory_that_was_removed_is_made_anew),
+		cmocka_unit_test(test_a_current_that_goes_while_it_is_finished_is_begun_anew),
+		cmocka_unit_test(test_a_file_that_cannot_be_synced_is_not_finished),
 		cmocka_unit_test(test_a_line_that_was_half_written_on_a_full_disk_is_completed),
+		cmocka_unit_test(test_a_line_whose_half_has_gone_with_its_file_is_written_whole),
 		cmocka_unit_test(test_at_an_end_on_a_full_disk_no_half_line_stays),
 		cmocka_unit_test(test_any_single_failure_is_survived_without_a_loss),
 		cmocka_unit_test(test_any_single_failure_is_survived_where_old_files_go),

@@ -145,8 +145,18 @@ close_idle(struct ga_group *g, struct ga_worker *w)
 	return false;
 }
 
+static unsigned
+saved(const struct ga_group *g)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		n += conns[i].group == g && conns[i].batch.n == 0;
+	return n;
+}
+
 static const struct ga_delivery delivery = { .size = sizeof delivery,
-	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one, .close_idle = close_idle };
+	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one, .close_idle = close_idle, .saved = saved };
 
 static void
 end_batch(struct conn *c)
@@ -356,7 +366,7 @@ test_forty_per_cent_deferrals_begin_a_backoff_within_the_window(void **state)
 	assert_true(until_backoff(r, true, 100) < 60);
 	assert_int_equal(r->group->max, 10);
 	assert_true(fabs(r->group->backoff->in_force.rate - 2.5) < 0.01);
-	assert_int_equal(r->group->written.connections, 40);
+	assert_int_equal(r->group->terms->written.connections, 40);
 	assert_non_null(strstr(thr_backoff_reason(r->group), "deferral_rate: "));
 	run_s(r, 100);
 	assert_in_range(tally.taken + tally.deferred, 248, 253);
@@ -419,7 +429,7 @@ test_what_the_host_had_no_part_in_does_not_count(void **state)
 	t.stage = GA_AT_RCPT;
 	for (unsigned i = 0; i < 100; i++)
 		thr_backoff_feed(r->group, &t, 1);
-	assert_int_equal(r->group->backoff->window.sum.n, 0);
+	assert_null(r->group->backoff);		/* nothing was counted */
 	assert_false(thr_in_backoff(r->group));
 	down(r);
 }
@@ -669,6 +679,49 @@ test_a_hidden_number_of_connections_is_found(void **state)
 	down(r);
 }
 
+/* Nothing is written that the way back could be measured by. */
+static void
+test_a_hidden_rate_is_found_without_a_written_one(void **state)
+{
+	static const double rates[] = { 5, 50 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct ga_route *r = up(PROGRAM(GRADUAL) GENERAL("  max_delivery_rate 0\n"));
+
+		host.rate = rates[i];
+		assert_true(until_backoff(r, true, 200) < 60);
+		run_s(r, 300 + 120);
+		well_used(r, "hidden rate, none written", rates[i], 3600);
+		host.rate = 2 * rates[i];
+		run_s(r, 900);
+		well_used(r, "doubled", 2 * rates[i], 1800);
+		host.rate = rates[i] / 2;
+		run_s(r, 30);
+		well_used(r, "quartered", rates[i] / 2, 1800);
+		down(r);
+	}
+}
+
+static void
+test_a_reload_to_at_once_ends_a_recovery(void **state)
+{
+	struct ga_route *r = up(PROGRAM(GRADUAL) GENERAL("  max_delivery_rate 100/s\n"));
+
+	(void)state;
+	host.rate = 10;
+	until_backoff(r, true, 200);
+	run_s(r, 420);
+	assert_string_equal(thr_state(r->group), "recovery");
+	bed_reload(PROGRAM("  deferral_rate 30%\n  return_after 5m\n") GENERAL("  max_delivery_rate 100/s\n"));
+	host.rate = 0;
+	run_s(r, 1);
+	assert_string_equal(thr_state(r->group), "normal");
+	run_s(r, 100);
+	assert_in_range(tally.taken, 9900, 10100);
+	down(r);
+}
+
 static void
 test_refusals_while_connecting_lower_no_rate_that_is_not_written(void **state)
 {
@@ -730,6 +783,8 @@ main(void)
 		cmocka_unit_test(test_a_hidden_rate_is_found_and_followed),
 		cmocka_unit_test(test_a_hidden_number_of_connections_is_found),
 		cmocka_unit_test(test_refusals_while_connecting_lower_no_rate_that_is_not_written),
+		cmocka_unit_test(test_a_hidden_rate_is_found_without_a_written_one),
+		cmocka_unit_test(test_a_reload_to_at_once_ends_a_recovery),
 		cmocka_unit_test(test_without_a_hidden_limit_all_is_normal_again),
 		cmocka_unit_test(test_deferrals_that_are_not_for_the_rate_do_not_hold_it_down),
 	};

@@ -72,8 +72,17 @@ close_idle(struct ga_group *g, struct ga_worker *w)
 	return false;
 }
 
+static unsigned nsaved;
+
+static unsigned
+saved(const struct ga_group *g)
+{
+	(void)g;
+	return nsaved;
+}
+
 static const struct ga_delivery delivery = { .size = sizeof delivery, .version = GA_DELIVERY_VERSION,
-	.offer = offer, .open = open_one, .close_idle = close_idle };
+	.offer = offer, .open = open_one, .close_idle = close_idle, .saved = saved };
 
 static void
 close_all(void)
@@ -233,6 +242,7 @@ up(const char *conf, unsigned workers)
 {
 	memset(conns, 0, sizeof conns);
 	hold_ms = 0;
+	nsaved = 0;
 	ncommands = 0;
 	forget_answer();
 	ga_service_provide(NULL, GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION, &delivery);
@@ -314,6 +324,10 @@ test_a_full_group_holds_its_mail(void **state)
 	    "The group 2,x.example uses 1 of 2 connections.", false);
 	assert_fact(asked, "throttle_group", false,
 	    "In the group 2,x.example (t2) nothing waits; 1 are in flight.", false);
+	nsaved = 1;
+	assert_fact(asked, "max_concurrent_connections", false,
+	    "The group 2,x.example uses 1 of 2 connections, 1 of them saved.", false);
+	nsaved = 0;
 	put(r, 4, 0);
 	assert_fact(asked, "max_concurrent_connections", true,
 	    "The group 2,x.example is full: 2 of 2 connections are in use.", false);
@@ -578,6 +592,7 @@ test_throttles_tells_limits_use_and_what_waits(void **state)
 	put(r, 4, GA_TICKET_BOUNCE | GA_TICKET_FIRST);
 	put(r, 5, 0);
 	r->group->max = 1;
+	nsaved = 1;
 	ask("throttles", "{}");
 	assert_int_equal(nrows(), 1);
 	assert_text(row(0), "key", "\"ip2pd7\"");
@@ -591,6 +606,8 @@ test_throttles_tells_limits_use_and_what_waits(void **state)
 	assert_text(row(0), "max_delivery_rate_in_force", "\"120/min\"");
 	assert_text(row(0), "max_connection_rate", "\"0\"");
 	assert_text(row(0), "connections", "2");
+	assert_text(row(0), "saved_connections", "1");
+	assert_text(row(0), "state", "\"normal\"");
 	assert_text(row(0), "in_flight", "2");
 	assert_text(row(0), "queued_ram", "3");
 	assert_text(row(0), "queued_bounce", "4");

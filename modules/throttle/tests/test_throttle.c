@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../throttle.h"
+#include "../backoff.h"
 #include "bed.h"
 
 extern const struct ga_module throttle_LTX_ga_module;
@@ -106,8 +106,18 @@ close_idle(struct ga_group *g, struct ga_worker *w)
 	return false;
 }
 
+static unsigned
+saved(const struct ga_group *g)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		n += conns[i].group == g && conns[i].batch.n == 0;
+	return n;
+}
+
 static const struct ga_delivery delivery = { .size = sizeof delivery, .version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one,
-	.close_idle = close_idle };
+	.close_idle = close_idle, .saved = saved };
 
 static void
 end_batch(struct conn *c)
@@ -681,8 +691,13 @@ test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds(void **state)
 
 /* --- memory --- */
 
+/* --- what a group costs --- */
+
 #define GROUPS 100000
-#define TIMER_OCTETS 160		/* of one of the real loops, with what malloc adds */
+/* One of the real loops, with what malloc adds and its place among those of the loop; and
+ * one of the test bed. */
+#define TIMER_OCTETS 144
+#define BED_TIMER_OCTETS 120
 
 size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 
@@ -696,15 +711,37 @@ allocated(void)
 }
 
 static void
-test_a_group_whose_mail_waits_takes_a_kilobyte_at_most(void **state)
+assert_a_kilobyte(size_t before, bool has_timer, const char *state)
 {
+	size_t each = (allocated() - before) / GROUPS + TIMER_OCTETS - (has_timer ? BED_TIMER_OCTETS : 0);
+
+	print_message("%zu octets for each group %s\n", each, state);
+	assert_true(each > sizeof(struct ga_group));
+	assert_true(each <= 1024);
+}
+
+static void
+each_has_a_deferral(struct ga_route **r)
+{
+	const struct ga_ticket t = { .result = GA_RESULT_DEFERRAL, .stage = GA_AT_RCPT };
+
+	for (unsigned i = 0; i < GROUPS; i++)
+		thr_backoff_feed(r[i]->group, &t, 1);
+}
+
+/* All that a group can have: mail that waits, results, a timer, a backoff with a reply that is
+ * longer than what is kept of it, and a recovery. */
+static void
+test_a_group_takes_a_kilobyte_at_most_in_every_state(void **state)
+{
+	static char keys[GROUPS][16], reply[2 * THR_REASON_MAX];
 	struct ga_route **r = ga_xcalloc(GROUPS, sizeof(struct ga_route *));
 	struct ga_ticket **t = ga_xcalloc(GROUPS, sizeof(struct ga_ticket *));
-	static char keys[GROUPS][16];
-	size_t before, each;
+	size_t before;
 
 	(void)state;
-	up("general {\n  system_max_smtp_connections 1\n}\n", 1);
+	up("general {\n  system_max_smtp_connections 1\n  throttle_program P\n}\n"
+	    "throttle_program P {\n  deferral_rate 30%\n  recovery gradual\n}\n", 1);
 	for (unsigned i = 0; i < GROUPS; i++) {
 		snprintf(keys[i], sizeof keys[i], "ip1pd%u", i);
 		r[i] = new_route(keys[i]);
@@ -714,20 +751,60 @@ test_a_group_whose_mail_waits_takes_a_kilobyte_at_most(void **state)
 	for (unsigned i = 0; i < GROUPS; i++)
 		thr->enqueue(ga_worker_get(0), t[i]);
 	bed_turns(2 * GROUPS / 256);
-	each = (allocated() - before) / GROUPS + TIMER_OCTETS;
-	print_message("%zu octets for each group\n", each);
+	assert_a_kilobyte(before, false, "whose mail waits");
 	assert_int_equal(groups(), GROUPS);
 	assert_int_equal(open_now, 1);
-	assert_true(each > TIMER_OCTETS + sizeof(struct ga_group));
-	assert_true(each <= 1024);
+	each_has_a_deferral(r);
+	assert_a_kilobyte(before, false, "with results");
+	memset(reply, 'x', sizeof reply - 1);
+	for (unsigned i = 0; i < GROUPS; i++)
+		thr_backoff_begin(r[i]->group, reply, 60000);
+	assert_a_kilobyte(before, true, "in backoff");
+	bed_advance(60000);
+	each_has_a_deferral(r);
+	assert_int_equal(r[GROUPS - 1]->group->backoff->state, THR_RECOVERY);
+	assert_a_kilobyte(before, true, "in recovery");
+	for (unsigned i = 0; i < GROUPS; i++)
+		thr_backoff_end(r[i]->group);
 	thr->recall(ga_worker_get(0), NULL, NULL);
 	bed_turns(3 * GROUPS / 256);
 	assert_int_equal(recalled, GROUPS - 1);
 	for (unsigned i = 0; i < GROUPS; i++)
 		ga_route_unref(r[i]);
+	bed_advance(24 * 3600 * 1000);
 	bed_turns(3 * GROUPS / 256);
 	free(r);
 	free(t);
+	down();
+}
+
+static void
+test_groups_share_what_the_settings_say_alike(void **state)
+{
+	const struct thr_loop *l;
+	struct ga_route *r[3];
+
+	(void)state;
+	up("general {\n  max_concurrent_connections 3\n}\n", 1);
+	l = thr_loop(ga_worker_get(0));
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const keys[] = { "1,a.example", "1,b.example", "1,c.example" };
+
+		if (i == 2)
+			bed_reload("general {\n  max_concurrent_connections 4\n}\n");
+		r[i] = new_route(keys[i]);
+		put(r[i], i + 1, 1);
+		bed_turns(5);
+	}
+	assert_ptr_equal(r[0]->group->terms, r[1]->group->terms);
+	assert_int_equal(r[0]->group->terms->written.connections, 3);
+	assert_int_equal(r[2]->group->terms->written.connections, 4);
+	assert_int_equal(HASH_COUNT(l->terms), 2);
+	for (unsigned i = 0; i < 3; i++)
+		ga_route_unref(r[i]);
+	end_all(false);
+	bed_turns(10);
+	assert_int_equal(HASH_COUNT(l->terms), 0);
 	down();
 }
 
@@ -986,7 +1063,8 @@ main(void)
 		cmocka_unit_test(test_what_comes_back_during_a_recall_is_left),
 		cmocka_unit_test(test_next_closed_and_ended_keep_the_counts),
 		cmocka_unit_test(test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds),
-		cmocka_unit_test(test_a_group_whose_mail_waits_takes_a_kilobyte_at_most),
+		cmocka_unit_test(test_a_group_takes_a_kilobyte_at_most_in_every_state),
+		cmocka_unit_test(test_groups_share_what_the_settings_say_alike),
 		cmocka_unit_test(test_one_rate_in_three_units_is_one_limit),
 		cmocka_unit_test(test_a_rate_of_many_a_millisecond_is_exact),
 		cmocka_unit_test(test_a_slow_rate_wakes_nobody_in_between),

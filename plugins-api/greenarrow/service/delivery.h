@@ -24,7 +24,7 @@ GA_BEGIN
 #define GA_THROTTLE_SERVICE "throttle"
 #define GA_THROTTLE_VERSION 2
 #define GA_DELIVERY_SERVICE "delivery"
-#define GA_DELIVERY_VERSION 2
+#define GA_DELIVERY_VERSION 3
 
 enum ga_result {
 	GA_RESULT_NONE = 0,
@@ -154,7 +154,7 @@ struct ga_throttle {
 };
 struct ga_group_info {
 	struct ga_str key;
-	unsigned connections, max_connections, saved;
+	unsigned connections, max_connections, saved;	/* open, those saved included; 0: no limit */
 	unsigned waiting, in_flight;
 };
 
@@ -174,6 +174,9 @@ struct ga_delivery {
 	/* From here on: version 2.  Who uses the group's connections, and for what; the group
 	 * is known by the route's group_key.  Any loop. */
 	void (*explain)(struct ga_group_question *);
+	/* From here on: version 3.  How many connections of the group are saved: open, and
+	 * waiting for another transaction.  On the group's loop. */
+	unsigned (*saved)(const struct ga_group *);
 };
 struct ga_delivery_stats {
 	uint64_t connections;			/* open now, saved included */

@@ -331,9 +331,9 @@ class BadSink:
     """The server. `with BadSink({...}) as sink:`, then `sink.messages`, `sink.sessions`, `sink.peak()`."""
 
     def __init__(self, script=None, scripts=None, host="127.0.0.1", port=None, extensions=EXTENSIONS, certificate=None,
-                 listening=True, name="sink.example"):
+                 listening=True, name="sink.example", more_hosts=()):
         self.scripts = scripts or [script or {}]
-        self.host = host
+        self.host, self.more_hosts = host, list(more_hosts)
         self.port = port or ports.free_port(host)
         self.extensions = list(extensions)
         self.name = name
@@ -378,7 +378,7 @@ class BadSink:
     def open(self):
         """Listen (again)."""
         async def start():
-            self._server = await asyncio.start_server(self._serve, self.host, self.port, backlog=512)
+            self._server = await asyncio.start_server(self._serve, [self.host, *self.more_hosts], self.port, backlog=512)
         self._call(start())
 
     def shut(self):
