@@ -186,6 +186,16 @@ def test_who_may_relay_by_its_rule_may_have_any_number_of_sessions(ruled):
             session.close()
 
 
+def test_a_rule_has_the_commands_of_one_client_logged(ruled):
+    server = ruled('192.0.2.5:allow,GREENARROW_LOG_SMTP_COMMANDS=""\n:allow\n')
+    current = server.folder / "log" / "qmail-smtpd" / "current"
+    for number, address in enumerate(("192.0.2.6", "192.0.2.5")):
+        with Speaker(server, address) as client:
+            assert client.cmd(f"VRFY user{number}@receiver.example").code == 252
+    wait_until(lambda: current.exists() and "user1@receiver.example" in current.read_text())
+    assert "user0@" not in current.read_text()
+
+
 def test_validate_names_a_database_that_is_missing_or_is_none(greenarrow):
     server = greenarrow(start=False, service="tcp_rules smtp9.tcp")
     database = server.folder / "control" / "smtp9.tcp.cdb"
