@@ -6,6 +6,7 @@ Run by `make check` (as a program) or by pytest; `feed` is looked for in $top_bu
 
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,17 @@ def test_the_same_input_makes_the_same_files(tmp_path, lines, limits):
         made.append(files(tmp_path / name))
     assert made[0] == made[1]
     assert (tmp_path / "ours" / "lock").stat().st_mode == (tmp_path / "multilog" / "lock").stat().st_mode
+
+
+def test_lines_of_any_length_come_out_the_same(tmp_path):
+    lengths = random.Random(4)
+    text = b"".join(b"%d %s\n" % (i, b"x" * lengths.choice((0, 1, 30, 100, 900, lengths.randrange(1900)))) for i in range(3000))
+    for name, writer in zip(("multilog", "ours"), WRITERS):
+        write(writer, tmp_path / name, text, limits="s20000 n1000")
+        made = files(tmp_path / name)
+        assert b"".join(octets for _, _, octets in made) == text
+        assert max(len(octets) for _, _, octets in made) <= 20000 and all(octets.endswith(b"\n") for kind, _, octets in made if octets)
+        assert {mode for kind, mode, _ in made if kind == "@.s"} == {"0o744"}
 
 
 def test_stamped_lines_have_the_same_shape(tmp_path):
