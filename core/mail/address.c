@@ -21,7 +21,7 @@
 #include "mail/mail.h"
 
 /* RFC 5321 4.5.3.1; a path is the address and <>. */
-enum { LOCAL_MAX = 64, DOMAIN_MAX = 253, LABEL_MAX = 63, ADDRESS_MAX = 254 };
+enum { LOCAL_MAX = 64, DOMAIN_MAX = 253, LABEL_MAX = 63, ADDRESS_MAX = GA_MAIL_ADDRESS };
 
 struct scan {
 	const char *p, *end;
@@ -425,13 +425,35 @@ static void first_address(struct ga_str list, struct collect *c)
 	}
 }
 
+/* domain: as it is written. */
+static bool collected(struct ga_str list, struct collect *c, struct ga_str *domain)
+{
+	struct ga_str local;
+
+	c->n = 0;
+	first_address(list, c);
+	return ga_mail_address((struct ga_str){ c->address, c->n }, true, &local, domain) == GA_MAIL_OK &&
+	    domain->n > 0;
+}
+
 bool ga_mail_list_domain(struct ga_str list, char *out, size_t room, struct ga_str *domain)
 {
-	struct collect c = { .n = 0 };
-	struct ga_str local, written;
+	struct collect c;
+	struct ga_str written;
 
-	first_address(list, &c);
 	*domain = (struct ga_str){ NULL, 0 };
-	return ga_mail_address((struct ga_str){ c.address, c.n }, true, &local, &written) == GA_MAIL_OK &&
-	    written.n > 0 && ga_mail_domain(written, out, room, domain);
+	return collected(list, &c, &written) && ga_mail_domain(written, out, room, domain);
+}
+
+bool ga_mail_list_address(struct ga_str list, char out[GA_MAIL_ADDRESS], struct ga_str *address)
+{
+	struct collect c;
+	struct ga_str written;
+
+	*address = (struct ga_str){ NULL, 0 };
+	if (!collected(list, &c, &written))	/* at most ADDRESS_MAX octets */
+		return false;
+	memcpy(out, c.address, c.n);
+	*address = (struct ga_str){ out, c.n };
+	return true;
 }

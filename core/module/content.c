@@ -262,6 +262,12 @@ gac_content_field(struct ga_content *c, size_t i, struct ga_str *name, struct ga
 	return true;
 }
 
+bool
+ga_content_field(struct ga_content *c, size_t i, struct ga_str *name, struct ga_str *value)
+{
+	return gac_content_field(c, i, name, value);
+}
+
 struct ga_str
 gac_content_raw(const struct ga_content *c, size_t i)
 {

@@ -219,17 +219,20 @@ whole_lines(const struct look *look)
 }
 
 static void
-put_from_domain(struct ga_txn *t, const struct look *look)
+put_from(struct ga_txn *t, const struct look *look)
 {
-	struct ga_str field = whole_lines(look), domain, had;
+	struct ga_str field = whole_lines(look), address, domain, had;
 	const char *colon = field.n > 0 ? memchr(field.p, ':', field.n) : NULL;
-	char buf[256];
+	char of_address[GA_MAIL_ADDRESS], buf[256];
 
 	if (colon == NULL || ga_attr_get((struct ga_str){ t->attrs.p, t->attrs.n }, GA_ATTR_FROM_DOMAIN, &had))
 		return;
 	field.n -= (size_t)(colon + 1 - field.p);
 	field.p = colon + 1;
-	if (ga_mail_list_domain(field, buf, sizeof buf, &domain))
+	if (!ga_mail_list_address(field, of_address, &address))
+		return;
+	ga_attrs_put(&t->attrs, GA_ATTR_FROM_ADDRESS, address);
+	if (ga_mail_list_domain(address, buf, sizeof buf, &domain))
 		ga_attrs_put(&t->attrs, GA_ATTR_FROM_DOMAIN, domain);
 }
 
@@ -393,6 +396,6 @@ ga_injection_take(struct ga_txn *t, bool obey, struct ga_str *field)
 	look_at_lines(t->body, t->header_size, &look);
 	if (look.ours && !take_fields(t, obey, field))
 		return false;
-	put_from_domain(t, &look);
+	put_from(t, &look);
 	return true;
 }

@@ -112,7 +112,7 @@ record(const struct q_attempt *a, uint64_t next_ms)
 	struct q_loop *l = a->loop;
 	const struct q_envelope *e = q_envelope(l, a->envelope);
 	struct ga_spool_update u = { .seq = q_message(l, e->message)->seq, .envelope = e->index,
-		.attempts = e->attempts, .flags = e->flags & ~(uint32_t)Q_ENV_DELAYED, .next_ms = next_ms };
+		.attempts = e->attempts, .flags = e->flags & ~(uint32_t)Q_ENV_NOT_RECORDED, .next_ms = next_ms };
 	struct ga_attrs attrs = { NULL, 0, 0 };
 
 	ga_attrs_put(&attrs, GA_ATTR_LAST_REPLY, short_reply(a));
@@ -149,6 +149,7 @@ count_attempt(struct q_attempt *a)
 	bool first = e->attempts == 0;
 
 	q_state_set(a->loop, a->envelope, Q_FREE);
+	e->flags &= (uint8_t)~Q_ENV_KEPT_TOLD;
 	if (e->attempts < UINT16_MAX)
 		e->attempts++;
 	q_state_set(a->loop, a->envelope, Q_OUT);
@@ -184,7 +185,7 @@ succeeded(struct q_attempt *a)
 
 /* Over, and neither sent nor reported. */
 static void
-discarded(struct q_attempt *a, const char *why)
+discarded(struct q_attempt *a)
 {
 	struct q_loop *l = a->loop;
 	const struct q_envelope *e = q_envelope(l, a->envelope);
@@ -192,8 +193,6 @@ discarded(struct q_attempt *a, const char *why)
 	    GA_RESULT_SUCCESS } };
 
 	Q_ADD(l, discarded_total, 1);
-	free(a->ticket.text);
-	a->ticket.text = strdup(why);
 	log_result(a, GA_INFO, "discarded unsent");
 	if (e->attempts == 0)
 		q_first_attempt_ended(l, a->envelope);
@@ -222,6 +221,21 @@ failed(struct q_attempt *a, bool too_long, bool tried)
 	q_state_set(l, a->envelope, Q_ENDED);
 	q_notify(l, a->envelope, GA_REPORT_FAILED);
 	finish(a);
+}
+
+/* Its lifetime ended without an attempt. */
+static void
+expired(struct q_attempt *a)
+{
+	failed(a, true, false);
+}
+
+static void
+expire(struct q_attempt *a, const char *why)
+{
+	a->ticket.result = GA_RESULT_FAILURE_TOOLONG;
+	a->ticket.text = strdup(why);
+	q_tell(a, expired);
 }
 
 static void
@@ -287,6 +301,12 @@ stored_envelope(const struct q_attempt *a)
 	return NULL;
 }
 
+bool
+q_attempt_has_recipient(const struct q_attempt *a)
+{
+	return stored_envelope(a) != NULL;
+}
+
 static void
 ask_schedule(struct q_attempt *a)
 {
@@ -310,7 +330,46 @@ ask_schedule(struct q_attempt *a)
 		schedule_answered(&a->run, verdict, a);
 }
 
-/* The loop ends while modules think, or are about to be asked: what it is about has
+static void
+read_back(struct ga_worker *w, struct ga_spool_read *read)
+{
+	struct q_attempt *a = read->arg;
+
+	(void)w;
+	a->ticket.message = read->message;	/* NULL: modules hear of it without addresses */
+	read->message = NULL;
+	a->reading = false;
+	a->have_read(a);
+}
+
+/* The table has neither the sender nor the recipient. */
+void
+q_attempt_read(struct q_attempt *a, void (*have_read)(struct q_attempt *))
+{
+	if (a->ticket.message != NULL)
+		ga_message_unref(a->ticket.message);
+	a->ticket.message = NULL;
+	a->read = (struct ga_spool_read){ .seq = q_message(a->loop,
+	    q_envelope(a->loop, a->envelope)->message)->seq, .cb = read_back, .arg = a };
+	a->reading = true;
+	a->have_read = have_read;
+	q_spool->read(a->loop->worker, &a->read);
+}
+
+static void
+schedule(struct q_attempt *a)
+{
+	const struct ga_settings *settings = a->request.route->settings;
+
+	if (a->stopped || !GA_WANTED(ga_settings_plan(settings), schedule))
+		wait_until_next(a, proposed_wait_ms(a));
+	else if (stored_envelope(a) != NULL)
+		ask_schedule(a);
+	else
+		q_attempt_read(a, ask_schedule);
+}
+
+/* The loop ends while modules think, or are about to be asked or told: what it is about has
  * happened, and goes on record as if they had no opinion. */
 void
 q_attempts_stop(struct q_loop *l)
@@ -320,44 +379,15 @@ q_attempts_stop(struct q_loop *l)
 	for (a = l->out; a != NULL; a = next) {
 		next = a->next;
 		if (a->reading) {
-			wait_until_next(a, proposed_wait_ms(a));
+			a->stopped = true;
+			if (a->told != NULL)
+				q_tell_stopping(a);
+			else
+				schedule(a);
 		} else if (ga_run_busy(&a->run)) {
 			ga_run_cancel(&a->run, GA_WHY_DRAIN);
 			schedule_answered(&a->run, GA_PASS, a);
 		}
-	}
-}
-
-static void
-read_back(struct ga_worker *w, struct ga_spool_read *read)
-{
-	struct q_attempt *a = read->arg;
-
-	(void)w;
-	a->ticket.message = read->message;	/* NULL: the module is asked without addresses */
-	read->message = NULL;
-	a->reading = false;
-	ask_schedule(a);
-}
-
-/* The table has neither the sender nor the recipient: they are read back for a hook that wants them. */
-static void
-schedule(struct q_attempt *a)
-{
-	const struct ga_settings *settings = a->request.route->settings;
-
-	if (!GA_WANTED(ga_settings_plan(settings), schedule)) {
-		wait_until_next(a, proposed_wait_ms(a));
-	} else if (stored_envelope(a) != NULL) {
-		ask_schedule(a);
-	} else {
-		if (a->ticket.message != NULL)
-			ga_message_unref(a->ticket.message);
-		a->ticket.message = NULL;
-		a->read = (struct ga_spool_read){ .seq = q_message(a->loop,
-		    q_envelope(a->loop, a->envelope)->message)->seq, .cb = read_back, .arg = a };
-		a->reading = true;
-		q_spool->read(a->loop->worker, &a->read);
 	}
 }
 
@@ -393,6 +423,36 @@ returned(struct q_attempt *a)
 	q_lane_returned(l, lane);
 }
 
+/* It keeps its place. */
+static void
+kept(struct q_attempt *a)
+{
+	q_envelope(a->loop, a->envelope)->flags |= Q_ENV_KEPT_TOLD;
+	a->ticket.result = GA_RESULT_RECALLED;
+	free(a->ticket.text);
+	a->ticket.text = NULL;
+	returned(a);
+}
+
+/* Handed back untouched. */
+static void
+recalled(struct q_attempt *a)
+{
+	struct ga_ticket *t = &a->ticket;
+	struct ga_str key = t->route->group_key;
+
+	if (!q_kept_too_long(a)) {
+		returned(a);
+	} else if (a->last_chance) {
+		expire(a, "The limits of its throttle group kept it from starting until its lifetime ended.");
+	} else {
+		t->result = GA_RESULT_CONNMAXOUT;
+		if (asprintf(&t->text, "Kept from starting by the limits of throttle group %.*s.", (int)key.n, key.p) < 0)
+			t->text = NULL;
+		q_tell(a, kept);
+	}
+}
+
 static void
 ended(struct q_attempt *a)
 {
@@ -407,6 +467,8 @@ ended(struct q_attempt *a)
 		failed(a, true, true);
 		break;
 	case GA_RESULT_RECALLED:
+		recalled(a);
+		break;
 	case GA_RESULT_CONNMAXOUT:
 		returned(a);
 		break;
@@ -435,8 +497,7 @@ paused(struct q_attempt *a, uint64_t wait)
 	uint64_t now = q_wall_ms(l), end = expires_ms(a);
 
 	if (now >= end) {
-		a->ticket.text = strdup("Delivery paused until its lifetime ended.");
-		failed(a, true, false);
+		expire(a, "Delivery paused until its lifetime ended.");
 		return;
 	}
 	if (end - now < wait)
@@ -459,7 +520,15 @@ refused(struct q_attempt *a, enum ga_result result)
 	snprintf(a->ticket.enhanced, sizeof a->ticket.enhanced, "%s", r->enhanced != NULL ? r->enhanced : "");
 	if (asprintf(&a->ticket.text, "%u %s %s", r->code, a->ticket.enhanced, r->text) < 0)
 		a->ticket.text = NULL;
-	ended(a);
+	q_tell(a, ended);
+}
+
+static void
+discard(struct q_attempt *a, enum ga_result as, const char *why)
+{
+	a->ticket.result = as;
+	a->ticket.text = strdup(why);
+	q_tell(a, discarded);
 }
 
 /* 0 is kept for mail without a SendID. */
@@ -477,23 +546,28 @@ make_ticket(struct q_attempt *a)
 	struct q_loop *l = a->loop;
 	const struct q_envelope *e = q_envelope(l, a->envelope);
 	const struct q_message *m = q_message(l, e->message);
+	uint64_t now = q_wall_ms(l), end = expires_ms(a);
 	struct ga_ticket *t = &a->ticket;
 
 	a->mta_key = ga_str_hash(q_name_text(l, m->virtual_mta), true);
+	a->last_chance = now >= end;
 	t->home = l->worker;
 	t->route = a->request.route;
+	t->assigned_mta_id = a->request.assigned_mta_id;
 	t->message = m->live != NULL ? ga_message_ref(m->live) : NULL;
 	t->seq = m->seq;
 	t->envelope_id = envelope_id(l, a->envelope);
 	t->envelope = e->index;
 	t->attempts = e->attempts;
+	t->since_ms = ga_now_ms(l->worker);
+	t->expires_ms = t->since_ms + (end > now ? end - now : 0);
 	t->sender_key = l->name_of[m->sender]->hash;
 	t->send_key = q_send_key(q_name_text(l, m->send));
 	t->flags = (e->attempts == 0 ? GA_TICKET_FIRST : 0u) | (m->bounce ? GA_TICKET_BOUNCE : 0u) |
 	    (a->last_chance ? GA_TICKET_LAST_CHANCE : 0u) |
+	    ((e->flags & Q_ENV_KEPT_TOLD) != 0 ? GA_TICKET_KEPT_TOLD : 0u) |
 	    (l->reporter != NULL && l->reporter->success(t->route->settings) ? GA_TICKET_REPORT : 0u);
 	t->done = ticket_done;
-	q_throttle->enqueue(l->worker, t);
 }
 
 /* A pause has it: true. */
@@ -512,7 +586,7 @@ met_a_pause(struct q_attempt *a)
 	case Q_GOES:
 		return false;
 	case Q_DUMPED:
-		discarded(a, "its send is dumped");
+		discard(a, GA_RESULT_FAILURE, "Discarded unsent: its send is dumped.");
 		return true;
 	case Q_HELD_BACK:
 		paused(a, until > p.now_ms ? until - p.now_ms : UINT64_MAX);
@@ -527,7 +601,7 @@ met_a_pause(struct q_attempt *a)
 		a->ticket.text = strdup(what == Q_DEFERRED ? "451 4.7.1 Deliveries to this recipient domain from this"
 		    " RFC5321.MailFrom domain are paused." : "451 4.7.1 Deliveries to this recipient domain from this"
 		    " RFC5322.From domain are paused.");
-		ended(a);
+		q_tell(a, ended);
 		return true;
 	}
 	return false;
@@ -538,19 +612,22 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 {
 	struct q_attempt *a = GA_CONTAINER(req, struct q_attempt, request);
 
-	(void)w;
 	if (a->loop->draining) {
 		/* the recall has been sent already: it would wait in its group until the deadline */
 		returned(a);
 		return;
 	}
-	a->last_chance = q_wall_ms(a->loop) >= expires_ms(a);
+	make_ticket(a);
 	q_lane_limit(a->lane, q_throttle->limit(req->route->settings));
+	if ((q_envelope(a->loop, a->envelope)->flags & GA_ENV_SUSPENDED) != 0) {	/* out of the heap only then */
+		expire(a, "Held until its lifetime ended.");
+		return;
+	}
 	if (q_pauses() > 0 && req->route->kind != GA_ROUTE_DISCARD && met_a_pause(a))
 		return;
 	switch (req->route->kind) {
 	case GA_ROUTE_DELIVER:
-		make_ticket(a);
+		q_throttle->enqueue(w, &a->ticket);
 		break;
 	case GA_ROUTE_DEFER:
 		refused(a, GA_RESULT_DEFERRAL);
@@ -562,7 +639,7 @@ routed(struct ga_worker *w, struct ga_route_request *req)
 		paused(a, PAUSE_LOOK_MS);
 		break;
 	case GA_ROUTE_DISCARD:
-		discarded(a, req->route->text != NULL ? req->route->text : "delivery_override");
+		discard(a, GA_RESULT_SUCCESS, req->route->text != NULL ? req->route->text : "delivery_override");
 		break;
 	}
 }

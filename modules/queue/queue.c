@@ -62,32 +62,6 @@ hold_until_end(struct q_loop *l, uint32_t envelope)
 }
 
 static void
-expired_while_held(struct q_loop *l, uint32_t envelope)
-{
-	struct q_envelope *e = q_envelope(l, envelope);
-	struct q_message *m = q_message(l, e->message);
-	struct ga_spool_update u = { .seq = m->seq, .envelope = e->index, .attempts = e->attempts };
-	struct ga_attrs attrs = { NULL, 0, 0 };
-	struct ga_str domain = q_name_text(l, e->domain);
-
-	if (end_of_life(l, m, e->domain) > q_wall_ms(l)) {	/* a reload has made it longer */
-		hold_until_end(l, envelope);
-		return;
-	}
-	e->flags |= GA_ENV_FAILED | GA_ENV_EXPIRED;
-	u.flags = e->flags;
-	ga_attrs_put(&attrs, GA_ATTR_LAST_REPLY, GA_STR("Held until its lifetime ended."));
-	u.attrs = (struct ga_str){ attrs.p, attrs.n };
-	q_spool->update(l->worker, &u);
-	ga_attrs_free(&attrs);
-	Q_ADD(l, toolong_total, 1);
-	q_state_set(l, envelope, Q_ENDED);
-	q_notify(l, envelope, GA_REPORT_FAILED);
-	ga_log(q_inst, GA_INFO, "GA-QUE-0001", "%016llx to %.*s: failure_toolong, held until its lifetime ended",
-	    (unsigned long long)((uint64_t)m->id << 32 | e->random), (int)domain.n, domain.p);
-}
-
-static void
 due(struct ga_inst *inst, struct ga_worker *w, void *arg)
 {
 	struct q_loop *l = arg;
@@ -95,8 +69,10 @@ due(struct ga_inst *inst, struct ga_worker *w, void *arg)
 
 	(void)inst;
 	for (int i = 0; i < DUE_SLICE && (envelope = q_heap_due(l, ga_now_ms(w))) != 0; i++) {
-		if (q_envelope(l, envelope)->state == Q_HELD) {
-			expired_while_held(l, envelope);
+		const struct q_envelope *e = q_envelope(l, envelope);
+
+		if (e->state == Q_HELD && end_of_life(l, q_message(l, e->message), e->domain) > q_wall_ms(l)) {
+			hold_until_end(l, envelope);	/* a reload has made it longer */
 			continue;
 		}
 		q_lane_put(l, envelope);
@@ -114,7 +90,7 @@ record_held(struct q_loop *l, uint32_t envelope)
 		.attempts = e->attempts };
 
 	e->flags |= GA_ENV_SUSPENDED;
-	u.flags = e->flags;
+	u.flags = e->flags & ~(uint32_t)Q_ENV_NOT_RECORDED;
 	q_spool->update(l->worker, &u);
 }
 
@@ -195,11 +171,12 @@ static const struct ga_queue service = { sizeof service, GA_QUEUE_VERSION, add, 
 /* --- the module --- */
 
 static void
-take_memory_limit(const void *conf)
+take_limits(const void *conf)
 {
 	const struct queue_conf *c = conf;
 	uint64_t limit = c->queue_memory;
 
+	q_kept_limit(c->connmaxout_after);
 	if (limit == 0)
 		limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
 	memory_limit = limit;
@@ -210,7 +187,7 @@ static bool
 init(struct ga_inst *inst, const void *conf)
 {
 	q_inst = inst;
-	take_memory_limit(conf);
+	take_limits(conf);
 	ga_service_provide(inst, GA_INTAKE_SERVICE, GA_INTAKE_VERSION, &q_intake);
 	ga_service_provide(inst, GA_QUEUE_SERVICE, GA_QUEUE_VERSION, &service);
 	q_report_init(inst);
@@ -255,6 +232,7 @@ start(struct ga_inst *inst, struct ga_worker *w)
 	q_table_init(l);
 	l->timer = ga_timer_new(inst, w, due, l);
 	q_notices_start(l);
+	q_kept_start(l);
 	q_recover(l);
 	return true;
 }
@@ -263,7 +241,7 @@ static bool
 reload(struct ga_inst *inst, const void *conf)
 {
 	(void)inst;
-	take_memory_limit(conf);
+	take_limits(conf);
 	return true;
 }
 
@@ -330,6 +308,7 @@ reloaded(struct ga_inst *inst, struct ga_worker *w)
 
 	q_throttle->recall(w, NULL, NULL);
 	l->reporter = ga_service_get(GA_BOUNCE_SERVICE, GA_BOUNCE_VERSION);
+	q_kept_reloaded(l);
 	q_gone_begin(l);
 	q_look_again(l);
 }
@@ -342,6 +321,7 @@ drain(struct ga_inst *inst, struct ga_worker *w, uint64_t until_ms)
 	(void)until_ms;
 	l->draining = true;
 	ga_timer_stop(l->timer);
+	ga_timer_stop(l->kept_timer);
 	q_notices_drain(l);
 	if (l->out == NULL)
 		return;

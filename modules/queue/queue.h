@@ -26,6 +26,8 @@
 	    "How long a message may wait; then one last attempt is made")			\
 	X(list, retry_schedule, "", "is=duration", "general,ip_address,relay_server,domain",	\
 	    "Waits between attempts, the last one repeats; default: ((n-1)*20)^2 s after acceptance") \
+	X(duration, connmaxout_after, "5m", "min=1s", "general",				\
+	    "How long an attempt may be kept from starting by the limits of its throttle group before that is logged") \
 	X(size, queue_memory, "0", "", "general",						\
 	    "Octets of message bodies kept in memory, reception included; 0: a quarter of the machine's")
 
@@ -71,9 +73,11 @@ struct q_envelope {
 	uint32_t heap_at;		/* position + 1; 0: not in the heap */
 	uint16_t attempts;
 	uint8_t state;			/* enum q_state */
-	uint8_t flags;			/* enum ga_env_flag, and Q_ENV_DELAYED */
+	uint8_t flags;			/* enum ga_env_flag, and these, which are not on record */
 };
-#define Q_ENV_DELAYED 0x80	/* a report of its delay is due; not on record */
+#define Q_ENV_DELAYED 0x80	/* a report of its delay is due */
+#define Q_ENV_KEPT_TOLD 0x40	/* modules were told that limits keep its next attempt from starting */
+#define Q_ENV_NOT_RECORDED (Q_ENV_DELAYED | Q_ENV_KEPT_TOLD)
 
 /* Strings that many share: counted. */
 struct q_name {
@@ -118,7 +122,9 @@ struct q_attempt {
 	struct ga_run run;		/* the schedule hook */
 	struct ga_ev_schedule schedule;
 	struct ga_spool_read read;	/* for its recipient, which is not in memory */
-	bool reading;
+	bool reading, stopped;		/* stopped: nobody is asked or told any more */
+	void (*have_read)(struct q_attempt *);
+	void (*told)(struct q_attempt *);	/* tell.c: what follows */
 	uint32_t mta_key;		/* hash of the VirtualMTA that the message names; stays
 					   as it is while the ticket is with the throttle */
 	struct q_attempt *next;		/* free list; or list of all that are out */
@@ -141,7 +147,7 @@ struct q_loop {
 	struct q_name *names, **name_of;	/* by text; by number */
 	uint32_t nnames, names_room, *free_names, nfree_names, free_names_room;
 	uint32_t *heap, nheap, heap_room;
-	struct ga_timer *timer;
+	struct ga_timer *timer, *kept_timer;
 	struct q_lane *lanes;
 	struct q_attempt *free_attempts, *out;
 	struct submit *submits;			/* not answered yet */
@@ -239,8 +245,23 @@ void q_attempt_start(struct q_loop *, struct q_lane *, uint32_t envelope);
 uint32_t q_send_key(struct ga_str send_id);
 /* Of the recipient's address: the same in each message to it. */
 uint64_t q_address_key(struct ga_str domain, uint32_t local);
+/* Its message with its recipient goes into its ticket, if the spool has them, then go on. */
+void q_attempt_read(struct q_attempt *, void (*have_read)(struct q_attempt *));
+bool q_attempt_has_recipient(const struct q_attempt *);
 void q_attempts_stop(struct q_loop *);
 void q_attempts_end(struct q_loop *);
+
+/* tell.c: attempts that no connection was made for */
+/* Modules are told of what its ticket says, then it goes on; at once when nobody listens. */
+void q_tell(struct q_attempt *, void (*then)(struct q_attempt *));
+void q_tell_stopping(struct q_attempt *);	/* while it was read */
+
+/* kept.c: attempts that limits keep from starting */
+void q_kept_limit(uint64_t ms);			/* connmaxout_after */
+void q_kept_start(struct q_loop *);
+void q_kept_reloaded(struct q_loop *);
+/* A ticket came home untouched: was it kept for so long that it is to be told of? */
+bool q_kept_too_long(const struct q_attempt *);
 
 /* gone.c: after a reload, mail of VirtualMTAs that are no more; around a look at all */
 void q_gone_begin(struct q_loop *);

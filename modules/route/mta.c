@@ -246,7 +246,7 @@ struct rt_mta
 rt_mta_choose(struct ga_snapshot *snap, struct ga_str name, const struct ga_route_request *req,
     struct json_object *facts)
 {
-	struct rt_mta mta = { NULL, { "", 0 }, 0, false, false };
+	struct rt_mta mta = { NULL, { "", 0 }, 0, false, false, 0 };
 	const struct route_conf *c;
 	int kind;
 
@@ -254,6 +254,8 @@ rt_mta_choose(struct ga_snapshot *snap, struct ga_str name, const struct ga_rout
 		mta.object = find_or_default(snap, name, &kind, facts);
 		if (mta.object == NULL)
 			return mta;
+		if (hops == 0)
+			mta.assigned_id = rt_number_mta(snap, mta.object);
 		c = kind == KIND_RULE ? rule_conf(snap, mta.object, req->domain) : conf_of(snap, mta.object);
 		if (kind != KIND_RULE && c->delivery_paused)
 			break;		/* pause beats redirect */

@@ -79,7 +79,7 @@ static bool ask(struct rt_loop *, struct ga_str mta, struct ga_route_request *);
 static struct ga_route *
 refused_by_hook(struct ga_route *route, enum ga_verdict verdict, const struct ga_reply *reply)
 {
-	struct rt_mta mta = { route->mta, route->virtual_mta, route->mta_id, route->relay, false };
+	struct rt_mta mta = { route->mta, route->virtual_mta, route->mta_id, route->relay, false, route->mta_id };
 	bool fail = verdict == GA_REJECT;
 	struct rt_draft d;
 
@@ -321,6 +321,8 @@ ask(struct rt_loop *l, struct ga_str name, struct ga_route_request *req)
 	struct rt_mta mta = rt_mta_choose(snap, name, req, NULL);
 	struct rt_entry *e = entry_of(l, mta.name, req->domain);
 
+	if (req->assigned_mta_id == 0)		/* a module's choice comes later */
+		req->assigned_mta_id = mta.assigned_id;
 	if (e == NULL) {
 		struct rt_draft d;
 
@@ -354,6 +356,7 @@ route(struct ga_worker *w, struct ga_route_request *req)
 {
 	req->route = NULL;
 	req->private_ = NULL;
+	req->assigned_mta_id = 0;
 	if (!ask(ga_worker_state(rt_inst, w), req->virtual_mta, req))
 		return false;
 	wait_free(req);

@@ -52,6 +52,7 @@ struct rt_mta {
 	struct ga_str name;
 	uint32_t id;
 	bool relay, paused;
+	uint32_t assigned_id;			/* of the name it was asked for: not behind rules and redirects */
 };
 
 /* A domain on its way to a route; and the routes that are known. */

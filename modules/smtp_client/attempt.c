@@ -12,16 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum ga_outcome
-outcome(const struct ga_ticket *t)
-{
-	switch (t->result) {
-	case GA_RESULT_SUCCESS: return GA_DELIVERED;
-	case GA_RESULT_FAILURE: return GA_FAILED;
-	default: return GA_DEFERRED;
-	}
-}
-
 /* Of a line of a reply: what goes behind the line before it, without code and the enhanced
  * code that was said already. */
 static struct ga_str
@@ -68,51 +58,56 @@ one_line(const struct ga_ticket *t, char buf[GA_REPLY_TEXT])
 struct attempt {
 	struct ga_ev_attempt ev;
 	struct ga_run run;
-	char remote[GA_SOCKADDR_TEXT], source[GA_SOCKADDR_TEXT], line[GA_REPLY_TEXT];
+	char remote[GA_SOCKADDR_TEXT], source[GA_SOCKADDR_TEXT], line[GA_REPLY_TEXT], offer[SMTPC_OFFER_TEXT];
 };
 
 static void
-put_result(struct attempt *a, const struct ga_ticket *t)
+put_connection(struct attempt *a, struct smtpc_conn *c, const struct ga_ticket *t)
 {
-	a->ev.outcome = outcome(t);
-	a->ev.code = t->code;
-	a->ev.enhanced = ga_str_c(t->enhanced);
-	a->ev.text = one_line(t, a->line);
+	struct ga_ev_attempt *ev = &a->ev;
+
+	ev->connection_id = c->id;
+	ev->mx_hostname = ga_str_c(c->mx);
+	ev->mx_ip = smtpc_addr(&c->remote, a->remote).text;
+	ev->source_ip = smtpc_addr(c->local.len > 0 ? &c->local : &smtpc_source(c)->address, a->source).text;
+	ev->source_hostname = smtpc_source(c)->hostname;
+	ev->extensions = smtpc_offer_text(&c->offer, a->offer);
+	ev->connect_ms = (uint32_t)(c->connected_ms > 0 ? c->connected_ms - c->start_ms : 0);
+	ev->total_ms = (uint32_t)(ga_now_ms(c->loop->worker) - c->txn.begun_ms);
+	ev->tls = c->tls;
+	ev->reply = t->code != 0 ? ga_str_c(t->text) : GA_STR("");
+	memcpy(ev->phase_ms, c->phase_ms, sizeof ev->phase_ms);
 }
 
 static void
 describe(struct attempt *a, struct smtpc_conn *c, struct ga_message *m, const struct ga_ticket *t)
 {
-	uint64_t now = ga_now_ms(c->loop->worker);
-	const struct ga_envelope *e = m != NULL ? smtpc_envelope(m, t) : NULL;
-
 	a->run = (struct ga_run){ .worker = c->loop->worker, .settings = c->route->settings,
 		.message = m, .connection = &c->kept, .object_id = c->id };
-	a->ev = (struct ga_ev_attempt){
-		.envelope_id = t->envelope_id,
-		.connection_id = c->id,
-		.domain = c->route->domain,
-		.mx_hostname = ga_str_c(c->mx),
-		.mx_ip = smtpc_addr(&c->remote, a->remote).text,
-		.source_ip = smtpc_addr(c->local.len > 0 ? &c->local : &smtpc_source(c)->address,
-		    a->source).text,
-		.virtual_mta = c->route->virtual_mta,
-		.group_key = smtpc.throttle->key(c->group),
-		.attempts = t->attempts + 1,
-		.connect_ms = (uint32_t)(c->connected_ms > 0 ? c->connected_ms - c->start_ms : 0),
-		.total_ms = (uint32_t)(now - c->txn.begun_ms),
-		.tls = c->tls,
-		.stage = (enum ga_attempt_stage)t->stage,
-		.reply = t->code != 0 ? ga_str_c(t->text) : GA_STR(""),
-	};
-	if (m != NULL) {
-		a->ev.sender = m->sender;
-		a->ev.size = m->body_size;
-		ga_attr_get(m->attrs, GA_ATTR_FROM_DOMAIN, &a->ev.from_domain);
-	}
-	if (e != NULL)
-		a->ev.recipient = e->recipient;
-	put_result(a, t);
+	a->ev = ga_ticket_attempt(t, m);
+	a->ev.text = one_line(t, a->line);
+	put_connection(a, c, t);
+}
+
+/* What modules have made of it. */
+static void
+put_result(struct attempt *a, const struct ga_ticket *t)
+{
+	a->ev.status = ga_ticket_status(t);
+	a->ev.outcome = ga_status_outcome(a->ev.status);
+	a->ev.code = t->code;
+	a->ev.enhanced = ga_str_c(t->enhanced);
+	a->ev.text = one_line(t, a->line);
+}
+
+/* While they are asked the last deferral is one. */
+static void
+put_question(struct attempt *a)
+{
+	if (a->ev.status != GA_STATUS_FAILURE_TOOLONG)
+		return;
+	a->ev.status = GA_STATUS_DEFERRAL;
+	a->ev.outcome = GA_DEFERRED;
 }
 
 /* Other words than the host's take the place of its reply. */
@@ -146,6 +141,7 @@ settle(struct smtpc_conn *c, struct ga_message *m, struct ga_ticket *t)
 	struct attempt a;
 
 	describe(&a, c, m, t);
+	put_question(&a);
 	if (GA_WANTED(c->plan, result) &&
 	    amend(t, ga_run_hook(&a.run, GA_HOOK_result, &a.ev)) && a.run.reply.text[0] != '\0')
 		amend_text(t, &a.run.reply);
@@ -174,6 +170,8 @@ smtpc_attempts_end(struct smtpc_conn *c, struct ga_ticket *first)
 {
 	bool heard = GA_WANTED(c->plan, result) || GA_WANTED(c->plan, attempt_done);
 
+	if (heard)
+		smtpc_phase_spend(c);
 	for (struct ga_ticket *t = first; t != NULL; t = t->next) {
 		struct ga_message *m = c->txn.message != NULL ? c->txn.message : t->message;
 		bool host_tells = c->txn.dsn && t->result == GA_RESULT_SUCCESS, its_words = t->code != 0;

@@ -14,6 +14,7 @@
  *	body.c		the octets of the message, from memory or the spool
  *	result.c	ending tickets: the spool's DONE, counters
  *	attempt.c	what modules are asked and told of an attempt that ends
+ *	phase.c		what its time went to
  *	saved.c		connections that wait for another transaction
  *	connections.c	`connections` of the control socket
  *	explain.c	who uses the connections of a group
@@ -194,6 +195,9 @@ struct smtpc_conn {
 	uint64_t state_ms;		/* when it was entered, */
 	uint64_t command_ms;		/* when the command shown for it began */
 	uint64_t start_wall_ns, start_ms, connected_ms;
+	uint32_t phase_ms[GA_PHASES];	/* of the attempt, GA_NO_TIME where there is none, */
+	uint64_t phase_since_ms;	/* and what goes on is counted from here, */
+	bool phase_over;		/* unless the state is still that of the attempt before */
 	unsigned done, max;		/* transactions */
 	char initial_domain[256], mx[256];
 	struct ga_sockaddr remote, local;
@@ -448,6 +452,11 @@ void smtpc_result_rest(struct smtpc_conn *, const struct smtpc_verdict *);
 void smtpc_results_end(struct smtpc_conn *);
 /* Tickets that no transaction was made for (carried ones). */
 void smtpc_carry_end(struct smtpc_conn *, const struct smtpc_verdict *);
+
+/* --- phase.c --- */
+void smtpc_phases_begin(struct smtpc_conn *);	/* of the next transaction */
+/* The time since the last call goes to the state that it is in. */
+void smtpc_phase_spend(struct smtpc_conn *);
 
 /* --- attempt.c --- */
 /* All have a result: hooks `result` and `attempt_done`, marks for reports. */

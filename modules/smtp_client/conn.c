@@ -149,6 +149,7 @@ smtpc_enter(struct smtpc_conn *c, enum smtpc_state state)
 		smtpc_count(&smtpc.connecting, state == SMTPC_CONNECTING ? 1 : -1);
 	if ((c->state == SMTPC_SAVED) != (state == SMTPC_SAVED))
 		smtpc_count(&smtpc.saved, state == SMTPC_SAVED ? 1 : -1);
+	smtpc_phase_spend(c);
 	c->state = state;
 	c->state_ms = c->command_ms = ga_now_ms(c->loop->worker);
 }

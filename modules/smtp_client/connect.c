@@ -179,6 +179,7 @@ smtpc_conn_open(struct smtpc_loop *l, struct ga_group *group, struct ga_batch ba
 
 	c->group = group;
 	c->state = SMTPC_CLOSED;	/* so that entering CONNECTING is counted */
+	smtpc_phases_begin(c);
 	smtpc_set_route(c, batch.first->route);
 	smtpc_copy(c->initial_domain, sizeof c->initial_domain, c->route->domain);
 	TAILQ_INSERT_TAIL(&l->all, c, all);

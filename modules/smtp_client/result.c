@@ -208,6 +208,7 @@ smtpc_results_end(struct smtpc_conn *c)
 	if (first == NULL)
 		return;
 	smtpc_attempts_end(c, first);
+	smtpc_phases_begin(c);
 	smtpc_body_end(c);
 	smtpc_prepare_cancel(c);
 	clear(x);

@@ -83,20 +83,37 @@ parse_limits(struct smtpc_offer *o, struct ga_str s)
 	}
 }
 
+static const struct { struct ga_str word; unsigned ext; } known[] = {
+	{ { "PIPELINING", 10 }, SMTPC_PIPELINING },
+	{ { "8BITMIME", 8 }, SMTPC_8BITMIME },
+	{ { "SIZE", 4 }, SMTPC_SIZE },
+	{ { "STARTTLS", 8 }, SMTPC_STARTTLS },
+	{ { "SMTPUTF8", 8 }, SMTPC_SMTPUTF8 },
+	{ { "DSN", 3 }, SMTPC_DSN },
+	{ { "CHUNKING", 8 }, SMTPC_CHUNKING },
+	{ { "BINARYMIME", 10 }, SMTPC_BINARYMIME },
+	{ { "REQUIRETLS", 10 }, SMTPC_REQUIRETLS },
+};
+
+struct ga_str
+smtpc_offer_text(const struct smtpc_offer *o, char to[SMTPC_OFFER_TEXT])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		if ((o->ext & known[i].ext) == 0)
+			continue;
+		if (n > 0)
+			to[n++] = ',';
+		memcpy(to + n, known[i].word.p, known[i].word.n);
+		n += known[i].word.n;
+	}
+	return (struct ga_str){ to, n };
+}
+
 static void
 parse_keyword(struct smtpc_offer *o, struct ga_str line)
 {
-	static const struct { struct ga_str word; unsigned ext; } known[] = {
-		{ { "PIPELINING", 10 }, SMTPC_PIPELINING },
-		{ { "8BITMIME", 8 }, SMTPC_8BITMIME },
-		{ { "SIZE", 4 }, SMTPC_SIZE },
-		{ { "STARTTLS", 8 }, SMTPC_STARTTLS },
-		{ { "SMTPUTF8", 8 }, SMTPC_SMTPUTF8 },
-		{ { "DSN", 3 }, SMTPC_DSN },
-		{ { "CHUNKING", 8 }, SMTPC_CHUNKING },
-		{ { "BINARYMIME", 10 }, SMTPC_BINARYMIME },
-		{ { "REQUIRETLS", 10 }, SMTPC_REQUIRETLS },
-	};
 	struct ga_str word = line, rest = { line.p, 0 };
 	const char *blank = line.n > 0 ? memchr(line.p, ' ', line.n) : NULL;
 

@@ -30,6 +30,9 @@ struct smtpc_offer {
 };
 /* Lines 2.. of a complete 250 reply to EHLO.  Unknown keywords are skipped. */
 void smtpc_offer_parse(struct smtpc_offer *, const struct ga_reply_parser *);
+/* Their keywords but AUTH, "PIPELINING,SIZE". */
+#define SMTPC_OFFER_TEXT 100
+struct ga_str smtpc_offer_text(const struct smtpc_offer *, char to[SMTPC_OFFER_TEXT]);
 
 enum smtpc_kind {
 	SMTPC_OK,		/* 2yz */

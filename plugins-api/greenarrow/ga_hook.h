@@ -227,16 +227,45 @@ struct ga_ev_disconnect {
 	struct ga_str reason;	/* "quit", "closed by the client", "TLS: ..." */
 };
 enum ga_outcome { GA_DELIVERED, GA_DEFERRED, GA_FAILED };
-/* One attempt of one envelope has ended.  result is asked before it goes on record: ACCEPT makes
- * a success of it, TEMPFAIL a deferral, REJECT a failure, with the text of ga_reply() if one
- * is given.  It may not wait, and a module that fails has said PASS.  attempt_done is told what
- * came of it. */
+/* One attempt of one envelope has ended.  result is asked, of attempts that a connection was made
+ * or looked for, before it goes on record: ACCEPT makes a success of it, TEMPFAIL a deferral, REJECT
+ * a failure, with the text of ga_reply() if one is given.  It may not wait, and a module that fails
+ * has said PASS.
+ * attempt_done is told what came of it, once for each attempt and for each end of an envelope:
+ * also where the queue itself ended it, by its route, a pause or the end of its lifetime
+ * (connection_id 0, stage NOTHING, no host); then on the message's loop, else on the
+ * connection's.  And of GA_STATUS_CONNMAXOUT, which was no attempt. */
 /* How far it had come: what had no answer, or the answer that ended it.  EHLO counts to what was
  * there before it, GREETING or TLS; NOTHING: the host had no part in it. */
 enum ga_attempt_stage {
 	GA_AT_NOTHING, GA_AT_CONNECT, GA_AT_GREETING, GA_AT_TLS, GA_AT_AUTH, GA_AT_MAIL,
 	GA_AT_RCPT, GA_AT_DATA, GA_AT_MESSAGE
 };
+/* The outcome as delivery logs name it. */
+enum ga_attempt_status {
+	GA_STATUS_SUCCESS,
+	GA_STATUS_DEFERRAL,		/* tried again later */
+	GA_STATUS_FAILURE,
+	GA_STATUS_FAILURE_TOOLONG,	/* deferred for the last time: its lifetime is over.  In result
+					   it is a deferral still; a module may make something else of it */
+	GA_STATUS_CONNMAXOUT		/* limits of its throttle group kept the attempt from starting for
+					   longer than connmaxout_after; it goes on waiting, and is told
+					   of once before each attempt.  outcome is DEFERRED, attempts is
+					   that of the attempt that has not begun */
+};
+/* The state of the envelope in which the attempt was made. */
+enum ga_queue_state {
+	GA_QUEUE_RAM,			/* its first attempt */
+	GA_QUEUE_BOUNCE,		/* its first attempt; generated here */
+	GA_QUEUE_DISK			/* a later one */
+};
+/* What an attempt's time went to.  What its connection did before it (CONNECT to AUTH) counts
+ * for the first attempt on it; hosts that were tried in vain add up. */
+enum ga_attempt_phase {
+	GA_PHASE_CONNECT, GA_PHASE_GREETING, GA_PHASE_EHLO, GA_PHASE_TLS, GA_PHASE_AUTH, GA_PHASE_MAIL,
+	GA_PHASE_RCPT, GA_PHASE_DATA, GA_PHASE_MESSAGE, GA_PHASE_DOT, GA_PHASES
+};
+#define GA_NO_TIME UINT32_MAX		/* it did not come to that */
 struct ga_ev_attempt {
 	uint64_t envelope_id, connection_id;
 	struct ga_str sender, recipient, domain;
@@ -253,6 +282,20 @@ struct ga_ev_attempt {
 	struct ga_str reply;		/* what the host said, LF between lines; "" = no reply */
 	struct ga_str from_domain;	/* of the From field's first address, lower case, A-label;
 					   "" = none, or not known when the attempt ended early */
+	/* appended in 1.5.  What is of the message is 0 or "" when it could not be read, sender
+	 * and recipient as well. */
+	enum ga_attempt_status status;
+	enum ga_queue_state queue;
+	uint64_t accepted_ms;		/* the message was taken; wall clock */
+	struct ga_str msguid;		/* "<unix seconds>.<8 digits>", for all its life */
+	struct ga_str send_id, list_id, mail_class, instance_id, click_tracking_id;
+	struct ga_str from_address;	/* of the From field's first address */
+	uint32_t assigned_mta_id;	/* number of the VirtualMTA that the message named, or of the default */
+	uint32_t mta_id;		/* of the one that was used, virtual_mta */
+	bool not_synced;		/* taken with queue_fsync no: 250 was no promise */
+	struct ga_str source_hostname;	/* the name we give in EHLO there; "" = no host was to be asked */
+	struct ga_str extensions;	/* of ESMTP that the host offered and we know, "PIPELINING,SIZE" */
+	uint32_t phase_ms[GA_PHASES];	/* by enum ga_attempt_phase, GA_NO_TIME where there is none */
 };
 
 /* A client wants to log in.  PLAIN and LOGIN: asked before smtp_users is looked at, with the

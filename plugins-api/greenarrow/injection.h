@@ -22,7 +22,8 @@
  * nothing.  An attribute that the transaction has already stays, as the mail class that
  * an AUTH user has to have.
  *
- * It also sets GA_ATTR_FROM_DOMAIN, which is nobody's choice: the From field stays as it is.
+ * It also sets GA_ATTR_FROM_ADDRESS and GA_ATTR_FROM_DOMAIN, which are nobody's choice: the From
+ * field stays as it is.
  */
 #ifndef GREENARROW_INJECTION_H
 #define GREENARROW_INJECTION_H

@@ -39,6 +39,11 @@ GA_EXPORT bool ga_mail_domain(struct ga_str s, char *out, size_t room, struct ga
  * (RFC 5322 3.4; not unfolded, comments and display names allowed).  False: none found. */
 GA_EXPORT bool ga_mail_list_domain(struct ga_str list, char *out, size_t room,
     struct ga_str *domain);
+/* That address as it is written, without its name, comments and blanks: at most
+ * GA_MAIL_ADDRESS octets.  False: none found. */
+#define GA_MAIL_ADDRESS 254
+GA_EXPORT bool ga_mail_list_address(struct ga_str list, char out[GA_MAIL_ADDRESS],
+    struct ga_str *address);
 /* EHLO/HELO argument: domain or address literal. */
 GA_EXPORT bool ga_mail_helo_valid(struct ga_str s);
 /* "KEY" or "KEY=value" after the path; false at the end, *bad set on bad syntax. */

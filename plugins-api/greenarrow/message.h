@@ -44,6 +44,7 @@ enum ga_attr {
 	GA_ATTR_HEADER_SIZE = 19,	/* u32 octets up to and with the empty line */
 	GA_ATTR_FROM_DOMAIN = 20,	/* domain of the first address of the From field, lower
 					   case, A-label; absent: it has none */
+	GA_ATTR_FROM_ADDRESS = 21,	/* that address, without its name; absent: it has none */
 	/* of an envelope */
 	GA_ATTR_RECIPIENT = 64,		/* forward-path without <> */
 	GA_ATTR_ORCPT = 65,

@@ -133,6 +133,12 @@ GA_EXPORT enum ga_verdict ga_run_hook(struct ga_run *, enum ga_hook_id, const vo
 /* The object goes away while a question is open: its module is told. No-op otherwise. */
 GA_EXPORT void ga_run_cancel(struct ga_run *, enum ga_why);
 GA_EXPORT bool ga_run_busy(const struct ga_run *);
+/* The message that a call is about: whose notes ga_note_get() reads, with all its attributes and
+ * envelopes.  NULL where there is none, or it could not be read. */
+GA_EXPORT const struct ga_message *ga_call_message(const struct ga_call *);
+/* Of an attempt: what is of the message, into its event; NULL: it could not be read.  index: of the
+ * envelope in the message.  Who tells of an attempt begins with ga_ticket_attempt() (service/delivery.h). */
+GA_EXPORT void ga_attempt_message(struct ga_ev_attempt *, const struct ga_message *, uint32_t index);
 /* The scope that a call is in. */
 GA_EXPORT const struct ga_settings *ga_call_settings(const struct ga_call *);
 /* Tell, in one line: true when somebody listens. */
@@ -146,6 +152,8 @@ struct ga_content;
 GA_EXPORT struct ga_content *ga_content_new(struct ga_body *, uint32_t header_size) GA_NODISCARD;
 GA_EXPORT void ga_content_free(struct ga_content *);
 GA_EXPORT bool ga_content_changed(const struct ga_content *);
+/* Field i from the top, its value unfolded; false: there are no more.  As long as the content. */
+GA_EXPORT bool ga_content_field(struct ga_content *, size_t i, struct ga_str *name, struct ga_str *value);
 /* The message as it stands: a new body (one reference for the caller). */
 GA_EXPORT struct ga_body *ga_content_body(struct ga_content *, uint32_t *header_size);
 /* Runs header, body and eom (whatever the plan has) over the transaction's

@@ -236,6 +236,7 @@ test_the_domain_of_the_from_field_is_an_attribute_in_whatever_chunks_it_lies(voi
 				bring(wire, a, b, false);
 				assert_true(ga_injection_take(txn, obey == 1, &field));
 				assert_attr(GA_ATTR_FROM_DOMAIN, "b.example");
+				assert_attr(GA_ATTR_FROM_ADDRESS, "a@B.Example");
 				assert_attr(GA_ATTR_SEND_ID, obey == 1 ? "s" : NULL);
 			}
 }
@@ -252,6 +253,7 @@ test_a_from_field_without_a_domain_says_nothing(void **state)
 	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
 		assert_true(take(none[i]));
 		assert_attr(GA_ATTR_FROM_DOMAIN, NULL);
+		assert_attr(GA_ATTR_FROM_ADDRESS, NULL);
 	}
 	/* an address that is cut off may be another one */
 	n = (size_t)snprintf(wire, sizeof wire, "From: %*s@b.example\r\n\r\n", 2040 - 8, "a");

@@ -205,7 +205,7 @@ static void test_the_first_address_of_a_list_has_a_domain(void **state)
 		{ "a@b@c.example", NULL }, { "a@-b", NULL }, { "<a@b.example>junk", "b.example" }, { "(a@no.example", NULL },
 		{ "\"a@no.example", NULL }, { "a@[no.example", NULL }, { "a@b.example\\", NULL }, { ";,:<", NULL },
 	};
-	char list[400], out[253];
+	char list[400], out[253], address[GA_MAIL_ADDRESS];
 	struct ga_str domain;
 
 	(void)state;
@@ -215,7 +215,10 @@ static void test_the_first_address_of_a_list_has_a_domain(void **state)
 		if (ok != (c[i].domain != NULL))
 			fail_msg("%s: %s", c[i].list, ok ? "found" : "nothing found");
 		assert_str(domain, ok ? c[i].domain : "");
+		assert_true(ok == ga_mail_list_address(ga_str_c(c[i].list), address, &domain) || ga_str_eq(domain, GA_STR("a@-b")));
 	}
+	assert_true(ga_mail_list_address(GA_STR("\"B, A\" (c) <a . b @\r\n C.example>, d@no.example"), address, &domain));
+	assert_str(domain, "a.b@C.example");
 	memset(list, 'a', sizeof list);		/* longer than any address: not the beginning of it */
 	memcpy(list + 200, "@b.example", 10);
 	assert_false(ga_mail_list_domain((struct ga_str){ list, sizeof list }, out, sizeof out, &domain));

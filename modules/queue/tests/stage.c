@@ -237,6 +237,13 @@ done(struct ga_worker *w, struct ga_spool_done *d)
 	memory->done(w, d);
 }
 
+static void
+read_message(struct ga_worker *w, struct ga_spool_read *r)
+{
+	if (!stage.reads_hang)
+		memory->read(w, r);
+}
+
 static bool
 neighbours_init(struct ga_inst *inst, const void *conf)
 {
@@ -245,6 +252,7 @@ neighbours_init(struct ga_inst *inst, const void *conf)
 	watched = *memory;
 	watched.update = update;
 	watched.done = done;
+	watched.read = read_message;
 	ga_service_provide(inst, GA_SPOOL_SERVICE, GA_SPOOL_VERSION, &watched);
 	ga_service_provide(inst, GA_ROUTER_SERVICE, GA_ROUTER_VERSION, &router);
 	ga_service_provide(inst, GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION, &throttle);
@@ -276,7 +284,15 @@ tell_queued(struct ga_call *call, const struct ga_ev_queued *ev)
 	stage.queued++;
 }
 
+static void
+tell_attempt(struct ga_call *call, const struct ga_ev_attempt *ev)
+{
+	if (stage.told != NULL)
+		stage.told(call, ev);
+}
+
 #define STAGE_HOOKS(X)			\
+	X(attempt_done, tell_attempt)	\
 	X(queue_commit, ask_commit)	\
 	X(message_queued, tell_queued)	\
 	X(schedule, ask_schedule)

@@ -41,9 +41,11 @@ struct stage {
 	enum ga_verdict (*commit)(struct ga_call *, const struct ga_ev_commit *);
 	enum ga_verdict (*schedule)(struct ga_call *, const struct ga_ev_schedule *);
 	unsigned queued;		/* message_queued */
+	void (*told)(struct ga_call *, const struct ga_ev_attempt *);	/* attempt_done */
 	/* looks at each request before the spool has it */
 	void (*on_update)(struct ga_worker *, const struct ga_spool_update *);
 	void (*on_done)(struct ga_worker *, const struct ga_spool_done *);
+	bool reads_hang;		/* it never answers a read */
 	uint64_t seed;
 };
 extern struct stage stage;

@@ -111,12 +111,18 @@ attempt_hook(struct ga_run *run, enum ga_hook_id hook, const struct ga_ev_attemp
 	if (hook == GA_HOOK_attempt_done) {
 		fake.told++;
 		fake.outcome = ev->outcome;
+		fake.status = ev->status;
+		fake.queue = ev->queue;
+		memcpy(fake.phase_ms, ev->phase_ms, sizeof fake.phase_ms);
+		snprintf(fake.extensions, sizeof fake.extensions, "%.*s", (int)ev->extensions.n, ev->extensions.p);
+		snprintf(fake.hostname, sizeof fake.hostname, "%.*s", (int)ev->source_hostname.n, ev->source_hostname.p);
 		snprintf(fake.reply, sizeof fake.reply, "%.*s", (int)ev->reply.n, ev->reply.p);
 		snprintf(fake.line, sizeof fake.line, "%.*s", (int)ev->text.n, ev->text.p);
 		return GA_PASS;
 	}
 	must(fake.amends == fake.told, "a result is asked for before it is told of");
 	fake.amends++;
+	fake.asked_status = ev->status;
 	run->reply = fake.amended;
 	return fake.amend[ev->envelope_id];
 }

@@ -51,6 +51,10 @@ struct fake {
 	unsigned amends, told;			/* calls of result, attempt_done */
 	enum ga_outcome outcome;		/* of attempt_done */
 	char reply[300], line[300];		/* of attempt_done */
+	enum ga_attempt_status asked_status, status;	/* of result, of attempt_done */
+	enum ga_queue_state queue;		/* of attempt_done, as these */
+	uint32_t phase_ms[GA_PHASES];
+	char extensions[100], hostname[100];
 	unsigned ended_as[GA_RESULT_RECALLED + 1];	/* throttle->ended(), by result */
 	unsigned updates;			/* of the spool */
 	unsigned answers;		/* of the control socket, since fake_ask() */

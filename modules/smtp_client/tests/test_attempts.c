@@ -209,6 +209,80 @@ test_a_reply_is_told_as_it_came_and_in_one_line(void **state)
 	assert_non_null(strstr(fake.line, "connect: Connection refused"));
 }
 
+static void
+test_the_time_of_each_phase_is_told(void **state)
+{
+	struct ga_route *r;
+
+	fake_result_hook();
+	fake.settings.conf.reuse_connections = true;
+	open_to(2, 1);
+	fake_advance(1);
+	fake_refuse();				/* mx0: adds up with mx1 */
+	fake_advance(2);
+	fake_accept();
+	fake_advance(4);
+	fake_says("220 mx1 ESMTP\r\n");
+	fake_advance(8);
+	fake_says("250-mx1\r\n250-SIZE\r\n250 8BITMIME\r\n");
+	fake_advance(16);
+	fake_says("250 ok\r\n");
+	fake_advance(32);
+	fake_says("250 ok\r\n");
+	fake_advance(64);
+	fake_says("354 go\r\n");
+	fake_advance(128);
+	fake_says("250 2.0.0 taken\r\n");
+	assert_int_equal(fake.phase_ms[GA_PHASE_CONNECT], 3);
+	assert_int_equal(fake.phase_ms[GA_PHASE_GREETING], 4);
+	assert_int_equal(fake.phase_ms[GA_PHASE_EHLO], 8);
+	assert_int_equal(fake.phase_ms[GA_PHASE_TLS], GA_NO_TIME);
+	assert_int_equal(fake.phase_ms[GA_PHASE_AUTH], GA_NO_TIME);
+	assert_int_equal(fake.phase_ms[GA_PHASE_MAIL], 16);
+	assert_int_equal(fake.phase_ms[GA_PHASE_RCPT], 32);
+	assert_int_equal(fake.phase_ms[GA_PHASE_DATA], 64);
+	assert_int_equal(fake.phase_ms[GA_PHASE_MESSAGE], 0);
+	assert_int_equal(fake.phase_ms[GA_PHASE_DOT], 128);
+	assert_string_equal(fake.extensions, "8BITMIME,SIZE");
+	assert_string_equal(fake.hostname, "mail.example");
+	fake_durable();
+	fake_advance(1000);
+	r = fake_route("y.example", 2);
+	assert_true(fake_offer(fake_batch(r, BODY, 1, true)));	/* what the connection cost is not counted again */
+	ga_route_unref(r);
+	fake_advance(5);
+	fake_says("550 5.1.0 no\r\n");
+	assert_int_equal(fake.phase_ms[GA_PHASE_CONNECT], GA_NO_TIME);
+	assert_int_equal(fake.phase_ms[GA_PHASE_DOT], GA_NO_TIME);
+	assert_int_equal(fake.phase_ms[GA_PHASE_MAIL], 5);
+}
+
+static void
+test_the_last_deferral_is_too_long_when_no_module_makes_something_else_of_it(void **state)
+{
+	static const struct { enum ga_verdict verdict; enum ga_attempt_status status; enum ga_outcome outcome; } t[] = {
+		{ GA_PASS, GA_STATUS_FAILURE_TOOLONG, GA_FAILED }, { GA_ACCEPT, GA_STATUS_SUCCESS, GA_DELIVERED } };
+
+	fake_result_hook();
+	for (unsigned i = 0; i < 2; i++) {
+		struct ga_route *r = fake_route("y.example", 1);
+		struct ga_batch b = fake_batch(r, BODY, 1, true);
+
+		b.first->flags = GA_TICKET_LAST_CHANCE;
+		b.first->attempts = 7;
+		ga_route_unref(r);
+		fake.amend[0] = t[i].verdict;
+		fake_open(b);
+		session(PLAIN);
+		fake_says("451 4.2.1 later\r\n");
+		assert_int_equal(fake.asked_status, GA_STATUS_DEFERRAL);
+		assert_int_equal(fake.status, t[i].status);
+		assert_int_equal(fake.outcome, t[i].outcome);
+		assert_int_equal(fake.queue, GA_QUEUE_DISK);
+		fake_says("221 bye\r\n");
+	}
+}
+
 /* --- results that are amended --- */
 
 static void
@@ -348,6 +422,8 @@ main(void)
 		TEST(test_bdat_is_the_message),
 		TEST(test_what_is_not_asked_for_the_host_came_to_mail),
 		TEST(test_a_reply_is_told_as_it_came_and_in_one_line),
+		TEST(test_the_time_of_each_phase_is_told),
+		TEST(test_the_last_deferral_is_too_long_when_no_module_makes_something_else_of_it),
 		TEST(test_each_verdict_and_no_verdict),
 		TEST(test_a_success_becomes_a_failure_and_is_not_recorded),
 		TEST(test_words_of_a_module_take_the_place_of_the_reply),

@@ -46,6 +46,8 @@ struct ga_ticket {
 	uint64_t envelope_id;
 	uint32_t envelope;		/* index in the message */
 	uint32_t attempts;		/* before this one */
+	uint32_t assigned_mta_id;	/* number of the VirtualMTA that the message named */
+	uint64_t since_ms, expires_ms;	/* monotonic: it was enqueued, its lifetime ends */
 	uint32_t sender_key;		/* hash of the sender's domain: fairness */
 	uint32_t send_key;		/* hash of the SendID, 0: it has none; fairness */
 	uint32_t flags;			/* enum ga_ticket_flag */
@@ -67,7 +69,8 @@ struct ga_ticket {
 };
 enum ga_ticket_flag {
 	GA_TICKET_FIRST = 1, GA_TICKET_LAST_CHANCE = 2, GA_TICKET_BOUNCE = 4,
-	GA_TICKET_REPORT = 8		/* a success is reported, asked for or not */
+	GA_TICKET_REPORT = 8,		/* a success is reported, asked for or not */
+	GA_TICKET_KEPT_TOLD = 16	/* that limits keep it from starting has been told */
 };
 
 static inline void
@@ -84,6 +87,55 @@ ga_ticket_end(struct ga_ticket *t)
 	t->next = NULL;
 	t->post.fn = ga_ticket_home_;
 	ga_loop_post(t->home, &t->post);
+}
+
+static inline enum ga_attempt_status
+ga_ticket_status(const struct ga_ticket *t)
+{
+	switch (t->result) {
+	case GA_RESULT_SUCCESS: return GA_STATUS_SUCCESS;
+	case GA_RESULT_FAILURE: return GA_STATUS_FAILURE;
+	case GA_RESULT_FAILURE_TOOLONG: return GA_STATUS_FAILURE_TOOLONG;
+	case GA_RESULT_CONNMAXOUT: return GA_STATUS_CONNMAXOUT;
+	case GA_RESULT_NONE:
+	case GA_RESULT_DEFERRAL:
+	case GA_RESULT_RECALLED:
+		break;
+	}
+	return (t->flags & GA_TICKET_LAST_CHANCE) != 0 ? GA_STATUS_FAILURE_TOOLONG : GA_STATUS_DEFERRAL;
+}
+
+static inline enum ga_outcome
+ga_status_outcome(enum ga_attempt_status status)
+{
+	switch (status) {
+	case GA_STATUS_SUCCESS: return GA_DELIVERED;
+	case GA_STATUS_FAILURE:
+	case GA_STATUS_FAILURE_TOOLONG: return GA_FAILED;
+	case GA_STATUS_DEFERRAL:
+	case GA_STATUS_CONNMAXOUT: break;
+	}
+	return GA_DEFERRED;
+}
+
+/* What ticket, route and message (NULL: not read) say of an attempt that has its result; who had
+ * a connection adds what it did.  The event borrows from all three. */
+static inline struct ga_ev_attempt
+ga_ticket_attempt(const struct ga_ticket *t, const struct ga_message *m)
+{
+	const struct ga_route *r = t->route;
+	struct ga_ev_attempt ev = { .envelope_id = t->envelope_id, .domain = r->domain, .code = t->code,
+		.enhanced = ga_str_c(t->enhanced), .text = ga_str_c(t->text != NULL ? t->text : ""),
+		.virtual_mta = r->virtual_mta, .group_key = r->group_key, .attempts = t->attempts + 1,
+		.stage = (enum ga_attempt_stage)t->stage, .status = ga_ticket_status(t),
+		.queue = t->attempts > 0 ? GA_QUEUE_DISK : (t->flags & GA_TICKET_BOUNCE) != 0 ? GA_QUEUE_BOUNCE :
+		    GA_QUEUE_RAM, .assigned_mta_id = t->assigned_mta_id, .mta_id = r->mta_id };
+
+	ev.outcome = ga_status_outcome(ev.status);
+	for (unsigned i = 0; i < GA_PHASES; i++)
+		ev.phase_ms[i] = GA_NO_TIME;
+	ga_attempt_message(&ev, m, t->envelope);
+	return ev;
 }
 
 /* A batch: tickets of one message on one route, linked by next; 1..limit of them.

@@ -94,6 +94,8 @@ struct ga_route_request {
 	uint64_t address_key;			/* for randomization address: the recipient's, in every message */
 	uint64_t envelope_id;			/* for logs and the route hook */
 	struct ga_route *route;			/* result: one reference, never NULL */
+	uint32_t assigned_mta_id;		/* result: number of the VirtualMTA that virtual_mta names
+						   (a routing_rule's own), or of the default */
 	void (*cb)(struct ga_worker *, struct ga_route_request *);
 	void *arg;
 	void *private_;
