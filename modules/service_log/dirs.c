@@ -133,6 +133,34 @@ slog_dir_open(struct ga_str name, unsigned flags, const char *defaults)
 	return d;
 }
 
+/* --- what files begin with --- */
+
+/* Each text is kept once, so that one that comes back is the same. */
+static struct slog_head *
+head_of(struct ga_log_dir *d, struct ga_str line)
+{
+	struct slog_head *head = d->heads;
+
+	while (head != NULL && !ga_str_eq((struct ga_str){ head->text, head->n }, line))
+		head = head->older;
+	if (head != NULL)
+		return head;
+	head = ga_xcalloc(1, sizeof *head + line.n);
+	head->n = line.n;
+	memcpy(head->text, line.p, line.n);
+	head->older = d->heads;
+	d->heads = head;
+	return head;
+}
+
+void
+slog_dir_begin_with(struct ga_log_dir *d, struct ga_str line)
+{
+	pthread_mutex_lock(&dirs.lock);
+	atomic_store_explicit(&d->head, line.n > 0 ? head_of(d, line) : NULL, memory_order_release);
+	pthread_mutex_unlock(&dirs.lock);
+}
+
 /* --- lines --- */
 
 bool
@@ -155,6 +183,12 @@ slog_dirs_free(void)
 
 	for (d = slog_dirs_first(); d != NULL; d = next) {
 		next = slog_dirs_next(d);
+		while (d->heads != NULL) {
+			struct slog_head *head = d->heads;
+
+			d->heads = head->older;
+			free(head);
+		}
 		free(d);
 	}
 	atomic_store(&dirs.first, NULL);

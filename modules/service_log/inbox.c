@@ -110,12 +110,12 @@ slog_inbox_put(struct slog_inbox *in, size_t limit, bool stamped, size_t longest
 }
 
 struct slog_line *
-slog_inbox_own(struct slog_inbox *in, struct ga_str text)
+slog_inbox_own(struct slog_inbox *in, bool stamped, struct ga_str text)
 {
-	size_t octets = length(true, SLOG_LINE_MAX, &text, 1);
+	size_t octets = length(stamped, SLOG_LINE_MAX, &text, 1);
 
 	atomic_fetch_add_explicit(&in->waiting, octets + OVERHEAD, memory_order_relaxed);
-	return compose(true, octets, &text);
+	return compose(stamped, octets, &text);
 }
 
 struct slog_line *

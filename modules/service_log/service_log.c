@@ -23,7 +23,7 @@ GA_CONF_SCHEMA(service_log_conf, SERVICE_LOG_DIRECTIVES);
 #define RETRY_MS 1000
 
 static const struct ga_log_sink service = {
-	sizeof service, GA_LOG_SINK_VERSION, slog_dir_open, slog_dir_write
+	sizeof service, GA_LOG_SINK_VERSION, slog_dir_open, slog_dir_write, slog_dir_begin_with
 };
 
 /* --- settings --- */

@@ -79,7 +79,7 @@ struct slog_inbox {
 bool slog_inbox_put(struct slog_inbox *, size_t limit, bool stamped, size_t longest,
     const struct ga_str *parts, size_t n);
 /* The writer thread: a line of its own, for which there always is room; not put into the inbox. */
-struct slog_line *slog_inbox_own(struct slog_inbox *, struct ga_str text);
+struct slog_line *slog_inbox_own(struct slog_inbox *, bool stamped, struct ga_str text);
 /* The writer thread: all that is there, oldest first; NULL: none. */
 struct slog_line *slog_inbox_take(struct slog_inbox *);
 /* The writer thread: a line that was taken is no longer needed. */
@@ -124,8 +124,17 @@ void slog_store_close(struct slog_store *, uint64_t torn);
 
 /* --- directories: dirs.c --- */
 
+/* What files begin with; kept, also when another one takes its place, as long as the directory. */
+struct slog_head {
+	struct slog_head *older;
+	size_t n;
+	char text[];
+};
+
 struct ga_log_dir {
 	_Atomic(struct ga_log_dir *) next;
+	_Atomic(struct slog_head *) head;	/* NULL: files begin with any line */
+	struct slog_head *heads;		/* all that there were; behind the lock of dirs.c */
 	char name[SLOG_NAME_MAX + 1];
 	unsigned flags;
 	struct slog_limits defaults;		/* what its first user asked for */
@@ -137,12 +146,15 @@ struct ga_log_dir {
 	struct slog_store store;
 	struct slog_line *first, **last;	/* taken, and not written yet */
 	size_t begun;				/* octets of the first that are written */
+	const struct slog_head *headed;		/* of `current` */
+	bool head_waits;			/* it is the first line, and not written yet */
 	uint64_t retry_us;			/* ga_mono_us(); 0: no trouble */
 };
 
 /* Service log_sink: see log_sink.h for `open` and `write`. */
 struct ga_log_dir *slog_dir_open(struct ga_str name, unsigned flags, const char *defaults);
 bool slog_dir_write(struct ga_log_dir *, const struct ga_str *parts, size_t n);
+void slog_dir_begin_with(struct ga_log_dir *, struct ga_str line);
 /* Limits of all directories anew, and of those to come; memory: octets of lines that may wait
  * for one.  The table is theirs from here on.  Main thread. */
 void slog_dirs_limit(struct slog_limits general, struct slog_limits_table *, size_t memory);

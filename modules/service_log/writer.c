@@ -132,6 +132,30 @@ written(struct ga_log_dir *d, size_t octets)
 	atomic_fetch_add_explicit(&d->lines, lines, memory_order_relaxed);
 }
 
+/* The next line goes into a file that begins as it is to; false: into another one than this. */
+static bool
+begins_well(struct ga_log_dir *d)
+{
+	struct slog_head *head = atomic_load_explicit(&d->head, memory_order_acquire);
+	struct slog_line *line;
+
+	if (d->store.octets > 0) {
+		d->head_waits = false;
+		return d->begun > 0 || head == d->headed;
+	}
+	d->begun = 0;			/* what was begun in a file that is gone */
+	if (d->head_waits)
+		return true;
+	d->headed = head;
+	if (head != NULL) {
+		line = slog_inbox_own(&d->in, false, (struct ga_str){ head->text, head->n });
+		line->next = d->first;
+		d->first = line;
+		d->head_waits = true;
+	}
+	return true;
+}
+
 /* All that was taken.  False: trouble, the rest waits. */
 static bool
 write_lines(struct ga_log_dir *d)
@@ -144,8 +168,10 @@ write_lines(struct ga_log_dir *d)
 
 		if (!slog_store_ready(&d->store))
 			return false;
-		if (d->store.octets == 0)
-			d->begun = 0;		/* what was begun in a file that is gone */
+		if (!begins_well(d)) {
+			slog_store_rotate(&d->store);
+			continue;
+		}
 		n = gather(d, v);
 		if (n == 0) {
 			slog_store_rotate(&d->store);
@@ -167,7 +193,7 @@ say_dropped(struct ga_log_dir *d, uint64_t n)
 	char text[96];
 	int len = snprintf(text, sizeof text, "service_log: %" PRIu64 " lines were dropped here, there was no room for them", n);
 
-	append(d, slog_inbox_own(&d->in, (struct ga_str){ text, (size_t)len }));
+	append(d, slog_inbox_own(&d->in, true, (struct ga_str){ text, (size_t)len }));
 }
 
 /* What was dropped is said behind what was not. */

@@ -53,7 +53,7 @@ sink_write(struct ga_log_dir *dir, const struct ga_str *parts, size_t n)
 	return true;
 }
 
-static const struct ga_log_sink sink = { sizeof sink, GA_LOG_SINK_VERSION, sink_open, sink_write };
+static const struct ga_log_sink sink = { sizeof sink, GA_LOG_SINK_VERSION, sink_open, sink_write, NULL };
 
 static bool
 sink_init(struct ga_inst *inst, const void *conf)

@@ -46,6 +46,12 @@ struct ga_log_sink {
 	 * lock.  False: dropped, and counted.
 	 */
 	bool (*write)(struct ga_log_dir *, const struct ga_str *parts, size_t n);
+	/*
+	 * The line that each file of the directory begins with, without its LF and never stamped; copied.
+	 * Empty: none.  A file that may have begun otherwise is ended, and the next line goes into another
+	 * one.  Any thread, not for each line: takes a lock.
+	 */
+	void (*begin_with)(struct ga_log_dir *, struct ga_str line);
 };
 
 GA_END
