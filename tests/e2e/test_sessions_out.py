@@ -6,8 +6,8 @@ import pytest
 
 from gatest import daemon, need
 from gatest.badsink import Close, Default, Delay, Each, Lines, Silence, StartTls
+from gatest.secrets import CANARY as PASSWORD
 
-PASSWORD = "c4nary-s3cret"
 PLAIN = base64.b64encode(f"\0someone\0{PASSWORD}".encode())
 
 

@@ -20,7 +20,7 @@ import tempfile
 import textwrap
 import time
 
-from . import corpus, need, ports, smtp
+from . import corpus, need, ports, secrets, smtp
 
 MODULES = ("service_log", "smtp_log", "spool", "queue", "route", "throttle", "svc", "smtp_server", "tcp_rules", "smtp_client", "transport_direct",
            "smtp_patterns", "bounce", "explain", "delivery_log", "queue_control")
@@ -135,6 +135,7 @@ class Daemon:
         self.host, self.port = "127.0.0.1", ports.free_port()
         self.process = None
         self.expected = []
+        self.logs_secrets = False       # log_smtp_credentials yes
         self.extra_environment = {}
         self.exit_checked = True
         self.checked_to = 0
@@ -252,7 +253,13 @@ class Daemon:
         """Announce lines of level error (or worse) that this test provokes."""
         self.expected.append(re.compile(pattern))
 
+    def logs(self):
+        """Every file that it logs to."""
+        return [path for path in [self.log, *(self.folder / "log").rglob("*")] if path.is_file()]
+
     def check_log(self):
+        found = [] if self.logs_secrets else secrets.betrayed(self.logs())
+        assert not found, f"a password is in a log: {found}"
         text = self.log_text()[self.checked_to:]
         report = SANITIZER.search(text)
         assert not report, f"sanitizer report:\n{text[max(0, report.start() - 500):report.start() + 6000]}"
