@@ -35,7 +35,6 @@ struct ga_worker *gac_worker_least_loaded(void);
  */
 struct gac_entered {
 	const void *fn;
-	uint64_t since_us;
 };
 struct gac_entered gac_loop_enter(struct ga_worker *, const void *fn);
 void gac_loop_leave(struct ga_worker *, struct gac_entered outer);

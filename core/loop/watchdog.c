@@ -40,34 +40,37 @@ gac_where_is(const void *fn, char *buf, size_t room)
 	return buf;
 }
 
+/* A call within one, as a hook is, counts to the outer one's time: no clock is looked at. */
 struct gac_entered
 gac_loop_enter(struct ga_worker *w, const void *fn)
 {
-	struct gac_entered outer = {
-		atomic_load_explicit(&w->running, memory_order_relaxed),
-		atomic_load_explicit(&w->running_since_us, memory_order_relaxed)
-	};
+	struct gac_entered outer = { atomic_load_explicit(&w->running, memory_order_relaxed) };
 
-	atomic_store_explicit(&w->running_since_us, ga_mono_us(), memory_order_relaxed);
+	if (outer.fn == NULL)
+		atomic_store_explicit(&w->running_since_us, ga_mono_us(), memory_order_relaxed);
 	atomic_store_explicit(&w->running, fn, memory_order_relaxed);
 	return outer;
+}
+
+static void
+tell_if_slow(struct ga_worker *w)
+{
+	uint64_t took = ga_mono_us() -
+	    atomic_load_explicit(&w->running_since_us, memory_order_relaxed);
+	char where[128];
+
+	if (took > SLOW_US)
+		gac_log(GA_WARN, "core", "GA-LOOP-0001", "loop %u: %s took %llu ms", w->index,
+		    gac_where_is(atomic_load_explicit(&w->running, memory_order_relaxed),
+		    where, sizeof where), (unsigned long long)(took / 1000));
 }
 
 void
 gac_loop_leave(struct ga_worker *w, struct gac_entered outer)
 {
-	uint64_t took = ga_mono_us() -
-	    atomic_load_explicit(&w->running_since_us, memory_order_relaxed);
-
-	if (took > SLOW_US && outer.fn == NULL) {
-		char where[128];
-
-		gac_log(GA_WARN, "core", "GA-LOOP-0001", "loop %u: %s took %llu ms", w->index,
-		    gac_where_is(atomic_load_explicit(&w->running, memory_order_relaxed),
-		    where, sizeof where), (unsigned long long)(took / 1000));
-	}
+	if (outer.fn == NULL)
+		tell_if_slow(w);
 	atomic_store_explicit(&w->running, outer.fn, memory_order_relaxed);
-	atomic_store_explicit(&w->running_since_us, outer.since_us, memory_order_relaxed);
 }
 
 static void

@@ -65,12 +65,18 @@ finish(struct ga_call *call, enum ga_verdict verdict, bool later)
 		run->done(run, verdict, run->arg);
 }
 
+static const struct ga_plan *
+plan_of(const struct ga_run *run)
+{
+	return run->session != NULL ? ga_session_plan(run->session) : ga_settings_plan(run->settings);
+}
+
 /* Those that granted before `held` get their permit back, last first. */
 static void
-give_back(struct ga_call *call, const struct ga_step *first, const struct ga_step *held)
+give_back(struct ga_call *call, const struct ga_step *held)
 {
-	const struct ga_settings *settings = call->run->settings;
-	const struct ga_step *told = ga_settings_plan(settings)->hooks[GA_HOOK_release];
+	const struct ga_plan *plan = plan_of(call->run);
+	const struct ga_step *first = plan->hooks[call->hook], *told = plan->hooks[GA_HOOK_release];
 
 	for (const struct ga_step *s = held; s-- > first;)
 		for (const struct ga_step *t = told; t != NULL && t->fn.any != NULL; t++)
@@ -114,18 +120,10 @@ call_step(struct ga_call *call)
 	return verdict;
 }
 
-static const struct ga_plan *
-plan_of(const struct ga_run *run)
-{
-	return run->session != NULL ? ga_session_plan(run->session) : ga_settings_plan(run->settings);
-}
-
 /* Walks on from the current step; true: the hook is answered, *out says what. */
 static bool
 walk(struct ga_call *call, enum ga_verdict *out)
 {
-	const struct ga_step *first = plan_of(call->run)->hooks[call->hook];
-
 	for (; call->step->fn.any != NULL; call->step++) {
 		enum ga_verdict verdict;
 
@@ -137,7 +135,7 @@ walk(struct ga_call *call, enum ga_verdict *out)
 		verdict = judge(call, verdict);
 		if (ends_chain(call, verdict)) {
 			if (gac_hooks[call->hook].class == GAC_PERMIT)
-				give_back(call, first, call->step);
+				give_back(call, call->step);
 			*out = verdict;
 			return true;
 		}

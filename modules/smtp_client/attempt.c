@@ -1,6 +1,6 @@
 /*
- * attempt.c - what modules are asked and told of attempts that end: hooks `result`
- * and `attempt_done`.
+ * attempt.c - what modules are asked and told of attempts that end: hooks `result`,
+ * `attempt_done` and `attempt_failed`.
  *
  * Called by result.c for tickets that all have a result, on the connection's loop,
  * before the throttle, the spool and the queue learn of it: what a module makes of a
@@ -145,10 +145,11 @@ settle(struct smtpc_conn *c, struct ga_message *m, struct ga_ticket *t)
 	if (GA_WANTED(c->plan, result) &&
 	    amend(t, ga_run_hook(&a.run, GA_HOOK_result, &a.ev)) && a.run.reply.text[0] != '\0')
 		amend_text(t, &a.run.reply);
-	if (GA_WANTED(c->plan, attempt_done)) {
-		put_result(&a, t);
+	put_result(&a, t);
+	if (GA_WANTED(c->plan, attempt_done))
 		ga_run_hook(&a.run, GA_HOOK_attempt_done, &a.ev);
-	}
+	if (GA_WANTED(c->plan, attempt_failed) && t->result != GA_RESULT_SUCCESS)
+		ga_run_hook(&a.run, GA_HOOK_attempt_failed, &a.ev);
 	if (said == t->text)
 		return t->code != 0;
 	free(said);
@@ -169,8 +170,9 @@ void
 smtpc_attempts_end(struct smtpc_conn *c, struct ga_ticket *first)
 {
 	bool heard = GA_WANTED(c->plan, result) || GA_WANTED(c->plan, attempt_done);
+	bool failures_heard = heard || GA_WANTED(c->plan, attempt_failed);
 
-	if (heard)
+	if (failures_heard)
 		smtpc_phase_spend(c);
 	for (struct ga_ticket *t = first; t != NULL; t = t->next) {
 		struct ga_message *m = c->txn.message != NULL ? c->txn.message : t->message;
@@ -178,7 +180,7 @@ smtpc_attempts_end(struct smtpc_conn *c, struct ga_ticket *first)
 
 		if (t->result == GA_RESULT_RECALLED)
 			continue;
-		if (heard)
+		if (t->result == GA_RESULT_SUCCESS ? heard : failures_heard)
 			its_words = settle(c, m, t);
 		t->relayed = t->result == GA_RESULT_SUCCESS && !host_tells && m != NULL && to_be_told(m, t);
 		if (t->mx == NULL && its_words && (t->relayed || t->result != GA_RESULT_SUCCESS))

@@ -463,7 +463,7 @@ smtpc_give_up(struct smtpc_conn *c)
 
 	/* These hooks are about recipients: wait for the message, which is not far. */
 	c->given_up = c->txn.loading &&
-	    (GA_WANTED(c->plan, attempt_done) || GA_WANTED(c->plan, result));
+	    (GA_WANTED(c->plan, attempt_done) || GA_WANTED(c->plan, attempt_failed) || GA_WANTED(c->plan, result));
 	if (c->given_up) {
 		smtpc_deadline(c, 0);
 		return;

@@ -46,7 +46,7 @@ slog_out_wants(const struct smtp_log_conf *c, const char *hook)
 		{ "connection_closed", EVENTS | RECORDER },
 		{ "line", COMMANDS | TIMINGS | RECORDER },
 		{ "bytes", HEXDUMP },
-		{ "attempt_done", RECORDER },
+		{ "attempt_failed", RECORDER },
 	};
 
 	for (size_t i = 0; i < sizeof hooks / sizeof hooks[0]; i++)
@@ -57,22 +57,31 @@ slog_out_wants(const struct smtp_log_conf *c, const char *hook)
 
 /* --- its lines --- */
 
-/* The connection of a call, with its scope as it is now; NULL: the loop has stopped. */
-static struct slog_out *
-out_of(struct ga_call *call, uint64_t id)
+/* A connection that is new, or serves another scope or host than with the call before. */
+static bool
+turn_to(struct slog_out *o, struct ga_call *call, uint64_t id)
 {
 	struct slog_loop *l = slog_loop(call);
-	struct slog_out *o = l != NULL ? ga_call_state(call, GA_LIFE_CONNECTION) : NULL;
 
-	if (o == NULL)
-		return NULL;
-	if (o->scope == NULL || o->scope->settings != ga_call_settings(call))
-		o->scope = slog_scope(l, call);
+	if (l == NULL)
+		return false;
+	o->scope = slog_scope(l, call);
 	if (o->s.id != id || o->s.nprefix == 0) {
 		slog_session_begin(&o->s, "remote_smtp", id);
 		o->asked_us = o->hex_sent = o->hex_heard = 0;
 	}
-	return o;
+	return true;
+}
+
+/* The connection of a call, with its scope as it is now; NULL: the loop has stopped. */
+static struct slog_out *
+out_of(struct ga_call *call, uint64_t id)
+{
+	struct slog_out *o = ga_call_state(call, GA_LIFE_CONNECTION);
+
+	if (o->scope != NULL && o->scope->settings == ga_call_settings(call) && o->s.id == id)
+		return o;
+	return turn_to(o, call, id) ? o : NULL;
 }
 
 static void
@@ -81,7 +90,8 @@ put(struct slog_out *o, struct ga_call *call, bool logged, char mark, struct ga_
 	if (logged)
 		slog_put(&o->s, o->scope, call, mark, text);
 	if (o->scope->records)
-		slog_record_add(&o->record, (unsigned)o->scope->conf->log_smtp_on_failure_lines, o->s.id, mark, text);
+		slog_record_add(&o->record, o->scope->recorded_lines,
+		    &(struct slog_recorded){ o->s.id, ga_now_ms(ga_call_worker(call)), mark, text });
 }
 
 static void event(struct slog_out *, struct ga_call *, const char *fmt, ...) GA_PRINTF(3, 4);
@@ -259,37 +269,47 @@ stamp(char room[32], uint64_t wall_ms)
 	return (struct ga_str){ room, n };
 }
 
+struct writing {
+	struct slog_out *o;
+	struct ga_call *call;
+	uint64_t began_ms;			/* the loop's clock, on the wall's */
+	struct slog_session other;
+};
+
 /* Lines of hosts that were tried before have ids of their own. */
 static void
-write_record(struct slog_out *o, struct ga_call *call)
+write_recorded(const struct slog_recorded *line, void *arg)
 {
-	struct slog_session other = { 0 };
-	struct slog_recorded line;
+	struct writing *w = arg;
+	struct slog_session *s = line->id == w->o->s.id ? &w->o->s : &w->other;
+	char when[32];
 
-	for (size_t at = 0; slog_record_next(&o->record, &at, &line);) {
-		struct slog_session *s = line.id == o->s.id ? &o->s : &other;
-		char when[32];
-
-		if (s == &other && other.id != line.id)
-			slog_session_begin(&other, "remote_smtp", line.id);
-		slog_line(s, o->scope, call, &(struct slog_text){ line.mark, stamp(when, line.wall_ms), line.text, 0 });
-	}
+	if (s == &w->other && s->id != line->id)
+		slog_session_begin(s, "remote_smtp", line->id);
+	slog_line(s, w->o->scope, w->call, &(struct slog_text){ line->mark, stamp(when, w->began_ms + line->at_ms), line->text, 0 });
 }
 
 void
 slog_out_attempt(struct ga_call *call, const struct ga_ev_attempt *ev)
 {
-	struct slog_out *o = ev->outcome != GA_DELIVERED ? out_of(call, ev->connection_id) : NULL;
+	uint64_t now_ms = ga_now_ms(ga_call_worker(call));
+	struct writing w = { out_of(call, ev->connection_id), call, ga_wall_ms() - now_ms, { 0 } };
+	struct slog_out *o = w.o;
 	char text[EVENT_TEXT];
+	unsigned lines, most;
 	int n;
 
-	if (o == NULL || !o->scope->records || (o->record.lines == 0 && !o->record.short_of))
+	if (o == NULL || !o->scope->records)
+		return;
+	most = o->scope->recorded_lines;
+	lines = slog_record_lines(&o->record, most);
+	if (lines == 0 && !o->record.short_of)
 		return;
 	n = snprintf(text, sizeof text, "%s of envelope %016" PRIx64 " to <%.*s>, the session's last %u lines%s: %.*s",
-	    ev->outcome == GA_FAILED ? "failure" : "deferral", ev->envelope_id, S(ev->recipient), o->record.lines,
+	    ev->outcome == GA_FAILED ? "failure" : "deferral", ev->envelope_id, S(ev->recipient), lines,
 	    o->record.short_of ? " (there was no memory for more)" : "", S(ev->text));
 	slog_put(&o->s, o->scope, call, '*', (struct ga_str){ text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1 });
-	write_record(o, call);
+	slog_record_each(&o->record, most, now_ms, write_recorded, &w);
 	slog_record_clear(&o->record);
 }
 

@@ -1,28 +1,32 @@
 /*
  * record.c - the flight recorder: the last lines of a session, in memory.
  *
- * A buffer a session, a line behind the other, in which the oldest are dropped as new ones
- * come; it is moved to the front when its end is reached, and grows until it holds the lines
- * asked for, or RECORD_MAX octets.  All buffers of the process together stay below
- * log_smtp_on_failure_memory: a session that finds no room keeps fewer lines, or none, and says so.
+ * Two buffers a session, lines behind each other.  When the newer one has as many lines as are asked
+ * for it becomes the older one, and the older one is emptied: so the last lines are always there, and
+ * nothing that has been written is looked at again, which would cost more than the rest, for it is not in
+ * the processor's caches any more.  A buffer grows until it holds its lines, or to HALF_MAX octets.
  *
- * Adding is what is paid for every line of every session: a copy and a look at the clock.  A buffer
- * belongs to the loop of its session.
+ * All buffers of the process together stay below log_smtp_on_failure_memory: a session that finds
+ * no room keeps fewer lines, or none, and says so.
+ *
+ * Adding is what is paid for every line of every session: a copy.  Times are those of the loop
+ * (ga_now_ms).  A record belongs to the loop of its session.
  */
 #include "smtp_log.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define RECORD_FIRST 2048u
-#define RECORD_MAX 65536u
+#define HALF_FIRST 1024u
+#define HALF_MAX 65536u
 
 static _Atomic uint64_t memory_limit, memory_used;
 
-/* Before each line; not aligned. */
+/* Before each line; not aligned.  Small, for it is much of what a short line costs. */
 struct head {
-	uint64_t id, wall_ms;
-	uint32_t n;
+	uint64_t id;
+	uint32_t at_ms;			/* the low half: a line is younger than 49 days */
+	uint16_t n;
 	char mark;
 };
 
@@ -47,107 +51,126 @@ reserve(uint64_t n)
 	return false;
 }
 
-static struct head
-head_at(const struct slog_record *r, size_t at)
-{
-	struct head h;
-
-	memcpy(&h, r->p + at, sizeof h);
-	return h;
-}
-
-static void
-drop_first(struct slog_record *r)
-{
-	r->begin += sizeof(struct head) + head_at(r, r->begin).n;
-	r->lines--;
-}
-
 static bool
-grow(struct slog_record *r)
+grow(struct slog_half *h)
 {
-	size_t more = r->room > 0 ? r->room : RECORD_FIRST;
+	uint32_t more = h->room > 0 ? h->room : HALF_FIRST;
 
-	if (r->room + more > RECORD_MAX || !reserve(more))
+	if (h->room + more > HALF_MAX || !reserve(more))
 		return false;
-	r->p = ga_xrealloc(r->p, r->room + more);
-	r->room += more;
+	h->p = ga_xrealloc(h->p, h->room + more);
+	h->room += more;
 	return true;
 }
 
 static void
-to_front(struct slog_record *r)
+empty(struct slog_half *h)
 {
-	if (r->begin == 0)
-		return;
-	memmove(r->p, r->p + r->begin, r->end - r->begin);
-	r->end -= r->begin;
-	r->begin = 0;
+	h->end = 0;
+	h->lines = 0;
 }
 
-/* Room for need octets behind the last line, at the cost of the oldest when there is no other. */
-static bool
-make_room(struct slog_record *r, size_t need)
+/* The newer half becomes the older one. */
+static void
+turn(struct slog_record *r)
 {
-	/* moved only when that gives back a half: else each line would be moved for each */
-	if (r->begin >= r->room / 2)
-		to_front(r);
-	while (r->room - r->end < need && grow(r))
+	r->newer = !r->newer;
+	empty(&r->half[r->newer]);
+}
+
+static bool
+make_room(struct slog_half *h, uint32_t need)
+{
+	while (h->room - h->end < need && grow(h))
 		;
-	while (r->room - (r->end - r->begin) < need && r->lines > 0) {
-		drop_first(r);
-		r->short_of = true;
-	}
-	if (r->room - r->end < need)
-		to_front(r);
-	return r->room - r->end >= need;
+	return h->room - h->end >= need;
 }
 
 void
-slog_record_add(struct slog_record *r, unsigned most, uint64_t id, char mark, struct ga_str text)
+slog_record_add(struct slog_record *r, unsigned most, const struct slog_recorded *line)
 {
-	struct head h = { id, ga_wall_ms(), (uint32_t)(text.n < SLOG_TEXT ? text.n : SLOG_TEXT), mark };
+	uint32_t n = line->text.n < SLOG_TEXT ? (uint32_t)line->text.n : SLOG_TEXT;
+	uint32_t need = (uint32_t)sizeof(struct head) + n;
+	struct head head = { line->id, (uint32_t)line->at_ms, (uint16_t)n, line->mark };
+	struct slog_half *h = &r->half[r->newer];
 
-	while (r->lines >= most)
-		drop_first(r);
-	if (r->room - r->end < sizeof h + h.n && !make_room(r, sizeof h + h.n)) {
-		r->short_of = true;
-		return;
+	if (h->lines >= most) {
+		turn(r);
+		h = &r->half[r->newer];
 	}
-	memcpy(r->p + r->end, &h, sizeof h);
-	if (h.n > 0)
-		memcpy(r->p + r->end + sizeof h, text.p, h.n);
-	r->end += sizeof h + h.n;
-	r->lines++;
+	if (h->room - h->end < need && !make_room(h, need)) {
+		r->short_of = true;	/* the older lines give way too early */
+		turn(r);
+		h = &r->half[r->newer];
+		if (!make_room(h, need))
+			return;
+	}
+	memcpy(h->p + h->end, &head, sizeof head);
+	if (n > 0)
+		memcpy(h->p + h->end + sizeof head, line->text.p, n);
+	h->end += need;
+	h->lines++;
 }
 
-bool
-slog_record_next(const struct slog_record *r, size_t *at, struct slog_recorded *line)
+static unsigned
+all_lines(const struct slog_record *r)
 {
-	struct head h;
+	return r->half[0].lines + r->half[1].lines;
+}
 
-	if (r->begin + *at >= r->end)
-		return false;
-	h = head_at(r, r->begin + *at);
-	*line = (struct slog_recorded){ h.id, h.wall_ms, h.mark,
-		{ r->p + r->begin + *at + sizeof h, h.n } };
-	*at += sizeof h + h.n;
-	return true;
+unsigned
+slog_record_lines(const struct slog_record *r, unsigned most)
+{
+	return all_lines(r) < most ? all_lines(r) : most;
+}
+
+/* The line at *at, which is moved behind it. */
+static struct slog_recorded
+line_at(const struct slog_half *h, size_t *at, uint64_t now_ms)
+{
+	struct head head;
+	struct slog_recorded line;
+
+	memcpy(&head, h->p + *at, sizeof head);
+	line = (struct slog_recorded){ head.id, now_ms - (uint32_t)((uint32_t)now_ms - head.at_ms), head.mark,
+		{ h->p + *at + sizeof head, head.n } };
+	*at += sizeof head + head.n;
+	return line;
+}
+
+void
+slog_record_each(const struct slog_record *r, unsigned most, uint64_t now_ms, slog_recorded_fn *fn, void *arg)
+{
+	unsigned skip = all_lines(r) - slog_record_lines(r, most);
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct slog_half *h = &r->half[i == 0 ? !r->newer : r->newer];
+
+		for (size_t at = 0; at < h->end;) {
+			struct slog_recorded line = line_at(h, &at, now_ms);
+
+			if (skip > 0)
+				skip--;
+			else
+				fn(&line, arg);
+		}
+	}
 }
 
 void
 slog_record_clear(struct slog_record *r)
 {
-	r->begin = r->end = 0;
-	r->lines = 0;
+	empty(&r->half[0]);
+	empty(&r->half[1]);
 	r->short_of = false;
 }
 
 void
 slog_record_free(struct slog_record *r)
 {
-	free(r->p);
-	if (r->room > 0)
-		atomic_fetch_sub(&memory_used, r->room);
-	*r = (struct slog_record){ 0 };
+	for (unsigned i = 0; i < 2; i++) {
+		free(r->half[i].p);
+		atomic_fetch_sub(&memory_used, r->half[i].room);
+	}
+	*r = (struct slog_record){ .newer = 0 };
 }

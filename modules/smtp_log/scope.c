@@ -75,6 +75,7 @@ scope_new(struct slog_loop *l, struct ga_call *call)
 	s->timings = c->log_smtp_timings;
 	s->events = s->commands || s->hexdump || s->timings || c->log_smtp_connections;
 	s->records = c->log_smtp_on_failure && !s->commands;
+	s->recorded_lines = (unsigned)c->log_smtp_on_failure_lines;
 	name = directory(s, service, room);
 	s->dir = l->sink->open(name, 0, NULL);
 	if (s->dir == NULL)

@@ -59,6 +59,8 @@ slog_fini(struct ga_inst *inst)
 	struct slog_instance *i = ga_inst_state(inst);
 	struct slog_limit *l;
 
+	for (unsigned w = 0; w < ga_worker_count(); w++)
+		slog_scopes_free(ga_worker_state(inst, ga_worker_get(w)));
 	while ((l = i->limits) != NULL) {
 		i->limits = l->next;
 		free(l);
@@ -100,7 +102,7 @@ slog_start(struct ga_inst *inst, struct ga_worker *w)
 	return true;
 }
 
-/* Sessions may outlive it, on this loop: they find no sink. */
+/* Sessions may outlive it, on this loop: they find no sink.  Their scopes stay until fini. */
 static void
 slog_stop(struct ga_inst *inst, struct ga_worker *w)
 {
@@ -110,7 +112,6 @@ slog_stop(struct ga_inst *inst, struct ga_worker *w)
 		return;
 	tell_limits(l);
 	ga_timer_free(l->timer);
-	slog_scopes_free(l);
 	l->sink = NULL;
 }
 
@@ -120,7 +121,7 @@ slog_stop(struct ga_inst *inst, struct ga_worker *w)
 	X(connection_opened, slog_out_opened) X(connection_failed, slog_out_failed)		\
 	X(connection_tls, slog_out_tls) X(connection_saved, slog_out_saved)			\
 	X(connection_reused, slog_out_reused) X(connection_closed, slog_out_closed)		\
-	X(attempt_done, slog_out_attempt)
+	X(attempt_failed, slog_out_attempt)
 
 GA_MODULE(smtp_log, "1.0.0", "smtp_service ip_address relay_server domain", SLOG_HOOKS, SLOG_DIRECTIVES,
     .summary = "SMTP sessions in log directories, and the last lines of those that failed",

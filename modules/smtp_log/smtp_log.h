@@ -93,7 +93,8 @@ struct slog_scope {
 	struct ga_log_dir *dir;			/* NULL: it cannot be */
 	struct slog_limit *limit;		/* NULL: none */
 	bool events, commands, hexdump, timings;	/* outgoing: what is logged */
-	bool records;				/* outgoing: the recorder runs */
+	bool records;				/* outgoing: the recorder runs, */
+	unsigned recorded_lines;		/* for so many */
 	UT_hash_handle hh;
 };
 
@@ -120,7 +121,7 @@ void slog_arm(struct slog_loop *);
 
 /* --- session.c --- */
 struct slog_session {
-	uint64_t id;
+	uint64_t id;				/* first, see slog_out */
 	char prefix[48];			/* "remote_smtp: (12) " */
 	size_t nprefix;
 	uint64_t written;			/* octets of log, events not counted */
@@ -146,28 +147,35 @@ void slog_session_end(struct slog_session *, const struct slog_scope *, struct g
 const char *slog_address(char room[SLOG_ADDRESS], const struct ga_addr *);
 
 /* --- record.c --- */
-struct slog_record {
+struct slog_half {
 	char *p;
-	size_t room, begin, end;		/* the lines are in [begin, end) */
+	uint32_t room, end;
 	unsigned lines;
+};
+struct slog_record {
+	struct slog_half half[2];
+	unsigned newer;				/* the half that is written to */
 	bool short_of;				/* memory: lines were not kept */
 };
-struct slog_recorded { uint64_t id, wall_ms; char mark; struct ga_str text; };
+struct slog_recorded { uint64_t id, at_ms; char mark; struct ga_str text; };
+typedef void slog_recorded_fn(const struct slog_recorded *, void *arg);
 void slog_record_memory(uint64_t limit);
 uint64_t slog_record_used(void);
-/* Keeps a copy, as one of the last `most` lines. */
-void slog_record_add(struct slog_record *, unsigned most, uint64_t id, char mark, struct ga_str text);
-/* The lines, oldest first: *at 0 at first; false: no more.  text is the record's. */
-bool slog_record_next(const struct slog_record *, size_t *at, struct slog_recorded *);
+/* Keeps a copy, and with it the last `most` lines at least.  Of its text SLOG_TEXT octets are kept. */
+void slog_record_add(struct slog_record *, unsigned most, const struct slog_recorded *);
+/* How many of the last `most` lines there are; each, oldest first.  Their text is the record's. */
+unsigned slog_record_lines(const struct slog_record *, unsigned most);
+void slog_record_each(const struct slog_record *, unsigned most, uint64_t now_ms, slog_recorded_fn *, void *arg);
 void slog_record_clear(struct slog_record *);	/* keeps its memory */
 void slog_record_free(struct slog_record *);
 
 /* --- out.c --- */
 /* Of a connection. */
 struct slog_out {
-	struct slog_session s;
+	/* what the recorder needs for a line comes first and fills two lines of the caches */
 	const struct slog_scope *scope;
 	struct slog_record record;
+	struct slog_session s;
 	uint64_t asked_us;			/* when what is answered next was said */
 	uint64_t hex_sent, hex_heard;		/* octets in hexdumps so far */
 };

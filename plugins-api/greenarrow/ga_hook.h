@@ -234,7 +234,8 @@ enum ga_outcome { GA_DELIVERED, GA_DEFERRED, GA_FAILED };
  * attempt_done is told what came of it, once for each attempt and for each end of an envelope:
  * also where the queue itself ended it, by its route, a pause or the end of its lifetime
  * (connection_id 0, stage NOTHING, no host); then on the message's loop, else on the
- * connection's.  And of GA_STATUS_CONNMAXOUT, which was no attempt. */
+ * connection's.  And of GA_STATUS_CONNMAXOUT, which was no attempt.
+ * attempt_failed is told, after it, of those that result is asked of and that did not deliver. */
 /* How far it had come: what had no answer, or the answer that ended it.  EHLO counts to what was
  * there before it, GREETING or TLS; NOTHING: the host had no part in it. */
 enum ga_attempt_stage {

@@ -236,12 +236,14 @@ ip_address * {{
 	delivery_paused {paused}
 	reuse_connections yes
 	reuse_connections_max_messages 1000
+	{everywhere}
 	domain * {{
 		smtp_route 127.0.0.1:{sink}
 	}}
 }}
 """
     MODULES = ("spool", "queue", "route", "throttle", "smtp_server", "smtp_client", "transport_direct")
+    EVERYWHERE = ""
 
     def __init__(self, work, prefix):
         super().__init__(work)
@@ -252,7 +254,7 @@ ip_address * {{
             raise Failed(f"{self.daemon} does not exist: --prefix is the folder that make install put it in")
 
     def tuning(self):
-        return "workers auto, reuse_connections_max_messages 1000; accept: delivery_paused yes"
+        return f"workers auto, reuse_connections_max_messages 1000; accept: delivery_paused yes; {self.EVERYWHERE}"
 
     def start(self, case, sink_port):
         self.port = ports.free_port()
@@ -261,7 +263,7 @@ ip_address * {{
             (self.home / folder).mkdir(parents=True)
         conf = self.home / "control/greenarrow.conf"
         conf.write_text(self.CONF.format(modules="\n".join(f"load_module {name}" for name in self.MODULES), home=self.home,
-                                         prefix=self.prefix, port=self.port, sink=sink_port,
+                                         everywhere=self.EVERYWHERE, prefix=self.prefix, port=self.port, sink=sink_port,
                                          paused="yes" if case == ACCEPT else "no"))
         self.conf = conf
         log = self.work / "greenarrowd.out"
@@ -271,12 +273,30 @@ ip_address * {{
         self.wait_for_greeting(log)
 
 
+class WithLogs(GreenArrow):
+    """The modules that log are loaded, and asked for nothing: what the others below are measured against."""
+
+    name = "greenarrowd-log-off"
+    MODULES = ("service_log", "smtp_log", *GreenArrow.MODULES)
+
+
+class LogsCommands(WithLogs):
+    name = "greenarrowd-log-commands"
+    EVERYWHERE = "log_smtp_commands yes"
+
+
+class LogsFailures(WithLogs):
+    name = "greenarrowd-log-failures"
+    EVERYWHERE = "log_smtp_on_failure yes"
+
+
 UNPACKED = {server.name: server for server in (Postfix, PostfixCached)}
+OURS = {server.name: server for server in (GreenArrow, WithLogs, LogsCommands, LogsFailures)}
 
 
 def make(name, work, prefix):
-    if name == GreenArrow.name:
-        return GreenArrow(work, prefix)
+    if name in OURS:
+        return OURS[name](work, prefix)
     if name in UNPACKED:
         return UNPACKED[name](work)
-    raise Failed(f"no server is called {name}; there are {', '.join([*UNPACKED, GreenArrow.name])}")
+    raise Failed(f"no server is called {name}; there are {', '.join([*UNPACKED, *OURS])}")

@@ -562,6 +562,7 @@ def test_an_attempt_is_told_with_all_that_is_known_of_it(hooked, sinks):
         assert done["connection"] == connection["id"] and done["group"] == connection["group"] != ""
         assert done["size"] == one.trace("message_queued")[0]["size"] and int(done["connect_ms"]) <= int(done["total_ms"]) < 20000
         assert done["note"] == "in eom", "what the message was marked with when it came"
+    assert [t["code"] for t in one.trace("attempt_failed")] == ["450"], "of what did not deliver, and of nothing else"
     assert first["envelope"] == second["envelope"] and first["envelope"].startswith(one.trace("message_queued")[0]["id"])
 
 

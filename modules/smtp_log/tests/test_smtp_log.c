@@ -134,7 +134,8 @@ attempt(const char *domain, enum ga_outcome outcome)
 	struct ga_ev_attempt ev = { .envelope_id = 0xabc, .connection_id = told.id, .recipient = GA_STR("r@y.example"),
 		.outcome = outcome, .text = GA_STR("550 no") };
 
-	tell(domain, GA_HOOK_attempt_done, &ev);
+	if (outcome != GA_DELIVERED)
+		tell(domain, GA_HOOK_attempt_failed, &ev);
 }
 
 static bool
@@ -164,9 +165,9 @@ test_a_scope_that_logs_nothing_is_not_asked(void **state)
 		assert_false(wanted("off.example", (enum ga_hook_id)hook));
 	assert_true(wanted("log.example", GA_HOOK_connection_saved) && !wanted("log.example", GA_HOOK_line));
 	assert_true(wanted("hex.example", GA_HOOK_bytes) && !wanted("hex.example", GA_HOOK_line));
-	assert_true(wanted("fail.example", GA_HOOK_line) && wanted("fail.example", GA_HOOK_attempt_done));
+	assert_true(wanted("fail.example", GA_HOOK_line) && wanted("fail.example", GA_HOOK_attempt_failed));
 	assert_false(wanted("fail.example", GA_HOOK_connection_reused) || wanted("fail.example", GA_HOOK_bytes));
-	assert_true(wanted("both.example", GA_HOOK_line) && !wanted("both.example", GA_HOOK_attempt_done));
+	assert_true(wanted("both.example", GA_HOOK_line) && !wanted("both.example", GA_HOOK_attempt_failed));
 	down();
 }
 
@@ -350,31 +351,42 @@ text_of(char *room, size_t n, unsigned i)
 	memset(room, 'a' + (int)(i % 26), n);
 }
 
-/* Against the obvious way: of all lines the last ones that are asked for, in order. */
+struct seen { unsigned n; uint64_t last; };
+
+static void
+see(const struct slog_recorded *line, void *arg)
+{
+	struct seen *s = arg;
+
+	assert_true(s->n == 0 || line->id == s->last + 1);
+	assert_int_equal(line->at_ms, line->id);
+	assert_true(line->text.n <= SLOG_TEXT);
+	assert_true(line->text.n == 0 || line->text.p[line->text.n - 1] == 'a' + (char)(line->id % 26));
+	s->last = line->id;
+	s->n++;
+}
+
+/* Whatever the lengths, and when another number is asked for meanwhile. */
 static void
 test_a_record_is_the_last_lines(void **state)
 {
-	struct slog_record r = { 0 };
+	struct slog_record r = { .newer = 0 };
 	char room[SLOG_TEXT + 100];
 
 	(void)state;
 	slog_record_memory(1 << 20);
 	srandom(1);
 	for (unsigned i = 0; i < 5000; i++) {
-		struct slog_recorded got;
-		size_t at = 0, n = (size_t)random() % (i % 100 == 0 ? sizeof room : 120);
-		unsigned most = 1 + (i / 500) * 7, seen = 0;
+		size_t n = (size_t)random() % (i % 100 == 0 ? sizeof room : 120);
+		unsigned most = 1 + (i / 500) * 7;
+		struct seen seen = { 0 };
 
 		text_of(room, n, i);
-		slog_record_add(&r, most, i, '>', (struct ga_str){ room, n });
-		while (slog_record_next(&r, &at, &got)) {
-			assert_int_equal(got.id, i - (r.lines - 1 - seen));
-			assert_true(got.text.n <= SLOG_TEXT);
-			assert_true(got.text.n == 0 || got.text.p[got.text.n - 1] == 'a' + (char)(got.id % 26));
-			seen++;
-		}
-		assert_int_equal(seen, r.lines);
-		assert_true(seen <= most && (seen == most || seen == i + 1 || i % 500 < most || r.short_of));
+		slog_record_add(&r, most, &(struct slog_recorded){ i, i, '>', { room, n } });
+		slog_record_each(&r, most, i + 7, see, &seen);
+		assert_int_equal(seen.last, i);
+		assert_int_equal(seen.n, slog_record_lines(&r, most));
+		assert_true(seen.n <= most && (seen.n == most || i % 500 < most));
 	}
 	assert_false(r.short_of);
 	slog_record_free(&r);
@@ -384,18 +396,18 @@ test_a_record_is_the_last_lines(void **state)
 static void
 test_all_records_stay_within_their_memory(void **state)
 {
-	struct slog_record r[20] = { { 0 } };
+	struct slog_record r[20] = { { .newer = 0 } };
 	char room[SLOG_TEXT];
 
 	(void)state;
 	slog_record_memory(20000);
 	text_of(room, sizeof room, 0);
 	for (unsigned i = 0; i < 20 * 100; i++) {
-		slog_record_add(&r[i % 20], 50, i, '<', (struct ga_str){ room, sizeof room });
+		slog_record_add(&r[i % 20], 50, &(struct slog_recorded){ i, i, '<', { room, sizeof room } });
 		assert_true(slog_record_used() <= 20000);
 	}
-	assert_true(r[0].lines > 0 && r[0].short_of);
-	assert_true(r[19].lines == 0 && r[19].short_of);
+	assert_true(slog_record_lines(&r[0], 50) > 0 && r[0].short_of);
+	assert_true(slog_record_lines(&r[19], 50) == 0 && r[19].short_of);
 	for (unsigned i = 0; i < 20; i++)
 		slog_record_free(&r[i]);
 	assert_int_equal(slog_record_used(), 0);

@@ -641,6 +641,13 @@ on_attempt_done(struct ga_call *call, const struct ga_ev_attempt *ev)
 	    S(ev->group_key), ev->attempts, ev->size, ev->connect_ms, ev->total_ms, ev->tls, S(note), S(ev->text));
 }
 
+static void
+on_attempt_failed(struct ga_call *call, const struct ga_ev_attempt *ev)
+{
+	trace(ga_call_inst(call), "attempt_failed envelope=%016" PRIx64 " outcome=%d code=%u", ev->envelope_id, (int)ev->outcome,
+	    ev->code);
+}
+
 /* --- life --- */
 
 #define EVERY_HOOK_HOOKS(X)								\
@@ -654,7 +661,7 @@ on_attempt_done(struct ga_call *call, const struct ga_ev_attempt *ev)
 	X(line, on_line) X(attempt_done, on_attempt_done) X(auth, on_auth)		\
 	X(result, on_result) X(connection_failed, on_failed)				\
 	X(connection_tls, on_connection_tls) X(bytes, on_bytes)				\
-	X(disconnect, on_disconnect)
+	X(disconnect, on_disconnect) X(attempt_failed, on_attempt_failed)
 
 #define NAME_OF(hook, fn) #hook,
 static const char *const hook_names[] = { EVERY_HOOK_HOOKS(NAME_OF) };
