@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include <greenarrow/json.h>
 #include <greenarrow/service/control.h>
 #include <greenarrow/service/delivery.h>
 #include <greenarrow/service/intake.h>
@@ -491,8 +492,8 @@ add_status(struct ga_inst *self, struct json_object *status)
 	struct json_object *o = json_object_new_object();
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		json_object_object_add(o, names[i], json_object_new_int64((int64_t)told_total[i]));
-	json_object_object_add(o, "dropped_total", json_object_new_int64((int64_t)dropped_total));
+		ga_json_put_int(o, names[i], told_total[i]);
+	ga_json_put_int(o, "dropped_total", dropped_total);
 	json_object_object_add(status, "reports", o);
 }
 

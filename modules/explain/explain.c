@@ -17,6 +17,7 @@
 
 #include <sys/queue.h>
 
+#include <greenarrow/json.h>
 #include <greenarrow/mail.h>
 #include <greenarrow/service/control.h>
 #include <greenarrow/service/delivery.h>
@@ -46,27 +47,15 @@ explain_free(struct explain *e)
 
 /* --- the answer --- */
 
-static void
-put_str(struct json_object *o, const char *key, struct ga_str s)
-{
-	json_object_object_add(o, key, json_object_new_string_len(s.p, (int)s.n));
-}
-
-static void
-put_int(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_int64((int64_t)v));
-}
-
 static struct json_object *
 envelopes(const struct ga_queue_question *q)
 {
 	struct json_object *o = json_object_new_object();
 
-	put_int(o, "found", q->found);
-	put_int(o, "waiting", q->waiting);
-	put_int(o, "in_flight", q->in_flight);
-	put_int(o, "held", q->held);
+	ga_json_put_int(o, "found", q->found);
+	ga_json_put_int(o, "waiting", q->waiting);
+	ga_json_put_int(o, "in_flight", q->in_flight);
+	ga_json_put_int(o, "held", q->held);
 	return o;
 }
 
@@ -91,12 +80,12 @@ answer(struct explain *e)
 	struct json_object *o = json_object_new_object(), *why = cause(e->facts), *word;
 	const struct ga_route *route = e->router.route;
 
-	put_str(o, "what", ga_str_c(e->what));
-	put_str(o, "domain", route->domain);
-	put_str(o, "virtual_mta", route->virtual_mta);
-	put_str(o, "throttle_group_key", route->group_key);
+	ga_json_put_str(o, "what", ga_str_c(e->what));
+	ga_json_put_str(o, "domain", route->domain);
+	ga_json_put_str(o, "virtual_mta", route->virtual_mta);
+	ga_json_put_str(o, "throttle_group_key", route->group_key);
 	json_object_object_add(o, "envelopes", envelopes(&e->queue));
-	json_object_object_add(o, "moves", json_object_new_boolean(why == NULL));
+	ga_json_put_bool(o, "moves", why == NULL);
 	if (why != NULL && json_object_object_get_ex(why, "fact", &word))
 		json_object_object_add(o, "cause", json_object_get(word));
 	json_object_object_add(o, "facts", json_object_get(e->facts));

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <greenarrow/json.h>
 #include <greenarrow/mail.h>
 #include <greenarrow/service/control.h>
 
@@ -169,12 +170,6 @@ resume(struct ga_control_call *call, struct json_object *args, void *arg)
 }
 
 static void
-add_str(struct json_object *o, const char *key, struct ga_str s)
-{
-	json_object_object_add(o, key, json_object_new_string_len(s.n > 0 ? s.p : "", (int)s.n));
-}
-
-static void
 add_date(struct json_object *o, const char *key, uint64_t ms)
 {
 	char date[GA_DATE_ROOM];
@@ -188,17 +183,17 @@ add_pause(const struct ga_pause *p, uint64_t since_ms, void *list)
 	struct json_object *o = json_object_new_object();
 
 	json_object_object_add(o, "kind", json_object_new_string(q_pause_kind(p->kind)));
-	add_str(o, "what", p->name);
+	ga_json_put_str(o, "what", p->name);
 	if (p->kind == GA_PAUSE_SENDER) {
-		add_str(o, "to", p->domain);
-		add_str(o, "throttle_rule", p->scope);
-		json_object_object_add(o, "from_header", json_object_new_boolean(p->from_header));
+		ga_json_put_str(o, "to", p->domain);
+		ga_json_put_str(o, "throttle_rule", p->scope);
+		ga_json_put_bool(o, "from_header", p->from_header);
 		json_object_object_add(o, "percent", json_object_new_double(p->percent));
 	}
 	add_date(o, "since", since_ms);
 	add_date(o, "until", p->until_ms);
-	add_str(o, "reason", p->reason);
-	add_str(o, "who", p->who.n > 0 ? p->who : GA_STR("a module"));
+	ga_json_put_str(o, "reason", p->reason);
+	ga_json_put_str(o, "who", p->who.n > 0 ? p->who : GA_STR("a module"));
 	json_object_array_add(list, o);
 }
 

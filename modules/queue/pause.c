@@ -16,6 +16,7 @@
 
 #include <json-c/json.h>
 
+#include <greenarrow/json.h>
 #include <greenarrow/mail.h>
 
 #include "queue.h"
@@ -417,12 +418,6 @@ keep(struct ga_worker *w, const char *key, struct ga_str value)
 	q_spool->put_state(w, ga_str_c(name), value);
 }
 
-static void
-put_str(struct json_object *o, const char *key, struct ga_str s)
-{
-	json_object_object_add(o, key, json_object_new_string_len(s.n > 0 ? s.p : "", (int)s.n));
-}
-
 static struct ga_str
 get_str(struct json_object *o, const char *key)
 {
@@ -440,15 +435,15 @@ keep_pause(struct ga_worker *w, const char *key, const struct ga_pause *p, uint6
 
 	json_object_object_add(o, "kind", json_object_new_int(p->kind));
 	if (p->from_header)
-		json_object_object_add(o, "from_header", json_object_new_boolean(true));
-	put_str(o, "name", p->name);
-	put_str(o, "domain", p->domain);
-	put_str(o, "scope", p->scope);
-	put_str(o, "reason", p->reason);
-	put_str(o, "who", p->who);
+		ga_json_put_bool(o, "from_header", true);
+	ga_json_put_str(o, "name", p->name);
+	ga_json_put_str(o, "domain", p->domain);
+	ga_json_put_str(o, "scope", p->scope);
+	ga_json_put_str(o, "reason", p->reason);
+	ga_json_put_str(o, "who", p->who);
 	json_object_object_add(o, "percent", json_object_new_double(p->percent));
-	json_object_object_add(o, "since_ms", json_object_new_int64((int64_t)since_ms));
-	json_object_object_add(o, "until_ms", json_object_new_int64((int64_t)p->until_ms));
+	ga_json_put_int(o, "since_ms", since_ms);
+	ga_json_put_int(o, "until_ms", p->until_ms);
 	keep(w, key, ga_str_c(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN)));
 	json_object_put(o);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <greenarrow/json.h>
 #include <greenarrow/service/control.h>
 
 #include "queue.h"
@@ -68,12 +69,6 @@ note(struct ga_inst *inst, struct ga_worker *w, void *arg)
 }
 
 static void
-add(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_int64((int64_t)v));
-}
-
-static void
 add_rate(struct json_object *o, const char *key, uint64_t now, uint64_t then)
 {
 	json_object_object_add(o, key, json_object_new_double(ring_n > 0 ?
@@ -90,23 +85,23 @@ add_status(struct ga_inst *inst, struct json_object *status)
 
 	(void)inst;
 	q_stats(&s);
-	add(q, "messages", s.messages);
-	add(q, "envelopes", s.envelopes);
-	add(q, "ram", s.ram);
-	add(q, "bounce", s.bounce);
-	add(q, "disk", s.disk);
-	add(q, "failed", s.failed);
-	add(q, "waiting", s.waiting);
-	add(q, "in_flight", s.in_flight);
-	add(q, "paused", s.paused);
-	add(q, "accepted_total", s.accepted_total);
-	add(q, "success_total", s.success_total);
-	add(q, "deferral_total", s.deferral_total);
-	add(q, "failure_total", s.failure_total);
-	add(q, "toolong_total", s.toolong_total);
-	add(q, "discarded_total", s.discarded_total);
-	add(q, "pauses", q_pauses());
-	add(q, "memory", s.memory);
+	ga_json_put_int(q, "messages", s.messages);
+	ga_json_put_int(q, "envelopes", s.envelopes);
+	ga_json_put_int(q, "ram", s.ram);
+	ga_json_put_int(q, "bounce", s.bounce);
+	ga_json_put_int(q, "disk", s.disk);
+	ga_json_put_int(q, "failed", s.failed);
+	ga_json_put_int(q, "waiting", s.waiting);
+	ga_json_put_int(q, "in_flight", s.in_flight);
+	ga_json_put_int(q, "paused", s.paused);
+	ga_json_put_int(q, "accepted_total", s.accepted_total);
+	ga_json_put_int(q, "success_total", s.success_total);
+	ga_json_put_int(q, "deferral_total", s.deferral_total);
+	ga_json_put_int(q, "failure_total", s.failure_total);
+	ga_json_put_int(q, "toolong_total", s.toolong_total);
+	ga_json_put_int(q, "discarded_total", s.discarded_total);
+	ga_json_put_int(q, "pauses", q_pauses());
+	ga_json_put_int(q, "memory", s.memory);
 	json_object_object_add(status, "queue", q);
 	add_rate(r, "accepted", now->accepted, then->accepted);
 	add_rate(r, "success", now->success, then->success);

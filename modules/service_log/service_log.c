@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <greenarrow/conf.h>
+#include <greenarrow/json.h>
 #include <greenarrow/log_output.h>
 #include <greenarrow/run.h>
 #include <greenarrow/service/control.h>
@@ -72,12 +73,6 @@ take_line(void *arg, enum ga_level level, struct ga_str line)
 
 /* --- status --- */
 
-static void
-add_number(struct json_object *o, const char *name, uint64_t n)
-{
-	json_object_object_add(o, name, json_object_new_int64((int64_t)n));
-}
-
 static struct json_object *
 directory_status(struct ga_log_dir *d)
 {
@@ -85,13 +80,13 @@ directory_status(struct ga_log_dir *d)
 	const char *trouble = atomic_load(&d->trouble);
 
 	json_object_object_add(o, "name", json_object_new_string(d->name));
-	add_number(o, "lines_total", atomic_load(&d->lines));
-	add_number(o, "bytes_total", atomic_load(&d->octets));
-	add_number(o, "rotations_total", atomic_load(&d->store.rotations));
-	add_number(o, "dropped_total", atomic_load(&d->in.dropped_total));
-	add_number(o, "waiting_bytes", atomic_load(&d->in.waiting));
-	add_number(o, "max_size", atomic_load(&d->size));
-	add_number(o, "max_files", atomic_load(&d->files));
+	ga_json_put_int(o, "lines_total", atomic_load(&d->lines));
+	ga_json_put_int(o, "bytes_total", atomic_load(&d->octets));
+	ga_json_put_int(o, "rotations_total", atomic_load(&d->store.rotations));
+	ga_json_put_int(o, "dropped_total", atomic_load(&d->in.dropped_total));
+	ga_json_put_int(o, "waiting_bytes", atomic_load(&d->in.waiting));
+	ga_json_put_int(o, "max_size", atomic_load(&d->size));
+	ga_json_put_int(o, "max_files", atomic_load(&d->files));
 	json_object_object_add(o, "trouble", json_object_new_string(trouble != NULL ? trouble : ""));
 	return o;
 }

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include <greenarrow/json.h>
 #include <greenarrow/service/control.h>
 
 #define WHY "closed by an operator"
@@ -83,7 +84,7 @@ answer(struct ga_worker *w, struct ga_post *post)
 		ga_control_error(q->walk.call, "not_found", "no connection %" PRIu64, q->id);
 	} else {
 		o = json_object_new_object();
-		json_object_object_add(o, "connection", json_object_new_int64((int64_t)q->id));
+		ga_json_put_int(o, "connection", q->id);
 		json_object_object_add(o, "done", json_object_new_string(q->done));
 		ga_control_reply(q->walk.call, o);
 	}

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <greenarrow/json.h>
 #include <greenarrow/service/control.h>
 
 #define SLICE 200		/* connections looked at in one turn of a loop */
@@ -162,24 +163,12 @@ visit_loop(struct ga_worker *w, struct ga_post *post)
 /* --- JSON --- */
 
 static void
-put_str(struct json_object *o, const char *key, struct ga_str s)
-{
-	json_object_object_add(o, key, json_object_new_string_len(s.p, (int)s.n));
-}
-
-static void
-put_int(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_int64((int64_t)v));
-}
-
-static void
 put_address(struct json_object *o, const char *ip, const char *port, const struct ga_sockaddr *a)
 {
 	char text[GA_SOCKADDR_TEXT];
 
-	put_str(o, ip, ga_str_c(a->len != 0 ? ga_sockaddr_text(a, false, text) : ""));
-	put_int(o, port, a->len != 0 ? ga_sockaddr_port(a) : 0);
+	ga_json_put_str(o, ip, ga_str_c(a->len != 0 ? ga_sockaddr_text(a, false, text) : ""));
+	ga_json_put_int(o, port, a->len != 0 ? ga_sockaddr_port(a) : 0);
 }
 
 /* RFC 3339 with nanoseconds and the zone of this machine. */
@@ -195,7 +184,7 @@ put_time(struct json_object *o, const char *key, uint64_t wall_ns)
 	strftime(zone, sizeof zone, "%z", &tm);
 	snprintf(text, sizeof text, "%s.%09llu%.3s:%.2s", day,
 	    (unsigned long long)(wall_ns % 1000000000), zone, zone + 3);
-	put_str(o, key, ga_str_c(text));
+	ga_json_put_str(o, key, ga_str_c(text));
 }
 
 static struct json_object *
@@ -205,23 +194,23 @@ row_json(const struct row *r)
 	char mta[16];
 
 	snprintf(mta, sizeof mta, "%u", (unsigned)r->mta_id);
-	put_int(o, "id", r->id);
-	put_str(o, "state", ga_str_c(r->state));
+	ga_json_put_int(o, "id", r->id);
+	ga_json_put_str(o, "state", ga_str_c(r->state));
 	put_time(o, "start_time", r->start_wall_ns);
 	put_address(o, "local_ip", "local_port", &r->local);
 	put_address(o, "remote_ip", "remote_port", &r->remote);
-	put_int(o, "deliveries_done", r->done);
-	put_int(o, "deliveries_max", r->max);
-	put_int(o, "conn_expires_remaining", r->expires_s);
-	put_str(o, "initial_domain", r->initial_domain);
-	put_str(o, "most_recent_domain", r->recent_domain);
-	put_str(o, "mx_hostname", r->mx);
-	put_str(o, "throttle_group_key", r->group_key);
-	put_int(o, "throttle_group_maxconn", r->group_max);
-	put_str(o, "outmtaid", ga_str_c(mta));
-	json_object_object_add(o, "tls_active", json_object_new_boolean(r->tls));
-	put_int(o, "current_smtp_command_duration_ms", r->command_ms);
-	put_str(o, "current_smtp_command", ga_str_c(r->command));
+	ga_json_put_int(o, "deliveries_done", r->done);
+	ga_json_put_int(o, "deliveries_max", r->max);
+	ga_json_put_int(o, "conn_expires_remaining", r->expires_s);
+	ga_json_put_str(o, "initial_domain", r->initial_domain);
+	ga_json_put_str(o, "most_recent_domain", r->recent_domain);
+	ga_json_put_str(o, "mx_hostname", r->mx);
+	ga_json_put_str(o, "throttle_group_key", r->group_key);
+	ga_json_put_int(o, "throttle_group_maxconn", r->group_max);
+	ga_json_put_str(o, "outmtaid", ga_str_c(mta));
+	ga_json_put_bool(o, "tls_active", r->tls);
+	ga_json_put_int(o, "current_smtp_command_duration_ms", r->command_ms);
+	ga_json_put_str(o, "current_smtp_command", ga_str_c(r->command));
 	return o;
 }
 
@@ -268,8 +257,8 @@ request_end(struct request *q)
 {
 	struct json_object *o = json_object_new_object();
 
-	put_int(o, "connections_saved_for_reuse", q->saved);
-	put_int(o, "connections_delivery_in_progress", q->busy);
+	ga_json_put_int(o, "connections_saved_for_reuse", q->saved);
+	ga_json_put_int(o, "connections_delivery_in_progress", q->busy);
 	ga_control_reply(q->walk.call, o);
 	smtpc_walk_end(&q->walk);
 }

@@ -4,6 +4,7 @@
  */
 #include "client.h"
 
+#include <greenarrow/json.h>
 #include <greenarrow/service/control.h>
 
 static const struct {
@@ -44,12 +45,6 @@ smtpc_command_name(enum smtpc_state s)
 
 /* --- totals --- */
 
-static void
-put_int(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_int64((int64_t)v));
-}
-
 void
 smtpc_stats(struct ga_delivery_stats *s)
 {
@@ -87,7 +82,7 @@ phases(void)
 
 		if (json_object_object_get_ex(o, names[s].phase, &before))
 			n += (uint64_t)json_object_get_int64(before);
-		put_int(o, names[s].phase, n);
+		ga_json_put_int(o, names[s].phase, n);
 	}
 	return o;
 }
@@ -99,15 +94,15 @@ status(struct ga_inst *inst, struct json_object *all)
 	struct ga_delivery_stats s;
 
 	smtpc_stats(&s);
-	put_int(o, "connections", s.connections);
-	put_int(o, "connecting", s.connecting);
-	put_int(o, "saved_for_reuse", s.saved);
-	put_int(o, "opened_total", s.opened_total);
-	put_int(o, "transactions_total", s.transactions_total);
-	put_int(o, "recipients_total", s.recipients_total);
-	put_int(o, "success_total", s.success_total);
-	put_int(o, "deferral_total", s.deferral_total);
-	put_int(o, "failure_total", s.failure_total);
+	ga_json_put_int(o, "connections", s.connections);
+	ga_json_put_int(o, "connecting", s.connecting);
+	ga_json_put_int(o, "saved_for_reuse", s.saved);
+	ga_json_put_int(o, "opened_total", s.opened_total);
+	ga_json_put_int(o, "transactions_total", s.transactions_total);
+	ga_json_put_int(o, "recipients_total", s.recipients_total);
+	ga_json_put_int(o, "success_total", s.success_total);
+	ga_json_put_int(o, "deferral_total", s.deferral_total);
+	ga_json_put_int(o, "failure_total", s.failure_total);
 	json_object_object_add(o, "phases", phases());
 	json_object_object_add(all, "smtp_client", o);
 }

@@ -13,6 +13,7 @@
 #define GA_LEVEL GA_ABI_STRICT
 #include <unistd.h>
 
+#include <greenarrow/json.h>
 #include <greenarrow/run.h>
 #include <greenarrow/service/control.h>
 
@@ -107,12 +108,6 @@ accepted_tls(struct ga_inst *inst, struct ga_worker *loop, int fd, const struct 
 
 /* --- status --- */
 
-static void
-add_number(struct json_object *to, const char *name, unsigned long long n)
-{
-	json_object_object_add(to, name, json_object_new_int64((int64_t)n));
-}
-
 static struct json_object *
 service_status(struct smtpd_service *s)
 {
@@ -120,14 +115,14 @@ service_status(struct smtpd_service *s)
 
 	json_object_object_add(o, "name", json_object_new_string(s->name));
 	json_object_object_add(o, "state", json_object_new_string(smtpd_switch_word(s)));
-	add_number(o, "sessions", atomic_load(&s->limits.sessions));
-	add_number(o, "connections", atomic_load(&s->count.connections));
-	add_number(o, "refused", atomic_load(&s->count.refused));
-	add_number(o, "messages", atomic_load(&s->count.messages));
-	add_number(o, "recipients", atomic_load(&s->count.recipients));
-	add_number(o, "octets", atomic_load(&s->count.octets));
-	add_number(o, "messages_refused", atomic_load(&s->count.messages_refused));
-	add_number(o, "tls", atomic_load(&s->count.tls));
+	ga_json_put_int(o, "sessions", atomic_load(&s->limits.sessions));
+	ga_json_put_int(o, "connections", atomic_load(&s->count.connections));
+	ga_json_put_int(o, "refused", atomic_load(&s->count.refused));
+	ga_json_put_int(o, "messages", atomic_load(&s->count.messages));
+	ga_json_put_int(o, "recipients", atomic_load(&s->count.recipients));
+	ga_json_put_int(o, "octets", atomic_load(&s->count.octets));
+	ga_json_put_int(o, "messages_refused", atomic_load(&s->count.messages_refused));
+	ga_json_put_int(o, "tls", atomic_load(&s->count.tls));
 	return o;
 }
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <greenarrow/ga_module.h>
+#include <greenarrow/json.h>
 #include <greenarrow/run.h>
 #include <greenarrow/service/control.h>
 
@@ -161,12 +162,6 @@ static const struct ga_spool service = {
 };
 
 static void
-add_number(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_int64((int64_t)v));
-}
-
-static void
 status(struct ga_inst *inst, struct json_object *all)
 {
 	struct json_object *o = json_object_new_object();
@@ -174,24 +169,24 @@ status(struct ga_inst *inst, struct json_object *all)
 
 	(void)inst;
 	service_stats(&st);
-	add_number(o, "messages", st.messages);
-	add_number(o, "envelopes", st.envelopes);
-	add_number(o, "segments", st.segments);
-	add_number(o, "bytes", st.bytes);
-	add_number(o, "live_bytes", st.live_bytes);
-	add_number(o, "commits", st.commits);
-	add_number(o, "updates", st.updates);
-	add_number(o, "dones", st.dones);
-	add_number(o, "syncs", st.syncs);
+	ga_json_put_int(o, "messages", st.messages);
+	ga_json_put_int(o, "envelopes", st.envelopes);
+	ga_json_put_int(o, "segments", st.segments);
+	ga_json_put_int(o, "bytes", st.bytes);
+	ga_json_put_int(o, "live_bytes", st.live_bytes);
+	ga_json_put_int(o, "commits", st.commits);
+	ga_json_put_int(o, "updates", st.updates);
+	ga_json_put_int(o, "dones", st.dones);
+	ga_json_put_int(o, "syncs", st.syncs);
 	json_object_object_add(o, "records_per_sync", json_object_new_double(st.batches == 0 ? 0 :
 	    (double)(st.commits + st.updates + st.dones) / (double)st.batches));
-	add_number(o, "sync_us_average", st.syncs == 0 ? 0 : st.sync_us_total / st.syncs);
-	add_number(o, "sync_us_max", st.sync_us_max);
-	add_number(o, "compacted", st.compacted);
-	add_number(o, "quarantined", st.quarantined);
-	add_number(o, "failed_syncs", st.failed_syncs);
-	add_number(o, "free_bytes", st.free_bytes);
-	json_object_object_add(o, "full", json_object_new_boolean(st.full));
+	ga_json_put_int(o, "sync_us_average", st.syncs == 0 ? 0 : st.sync_us_total / st.syncs);
+	ga_json_put_int(o, "sync_us_max", st.sync_us_max);
+	ga_json_put_int(o, "compacted", st.compacted);
+	ga_json_put_int(o, "quarantined", st.quarantined);
+	ga_json_put_int(o, "failed_syncs", st.failed_syncs);
+	ga_json_put_int(o, "free_bytes", st.free_bytes);
+	ga_json_put_bool(o, "full", st.full);
 	json_object_object_add(all, "spool", o);
 }
 

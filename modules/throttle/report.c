@@ -22,6 +22,7 @@
 
 #include "throttle.h"
 
+#include <greenarrow/json.h>
 #include <greenarrow/mail.h>
 #include <greenarrow/service/control.h>
 
@@ -183,18 +184,6 @@ slice(struct thr_walk *walk)
 
 /* --- JSON --- */
 
-static void
-put_str(struct json_object *o, const char *key, struct ga_str s)
-{
-	json_object_object_add(o, key, json_object_new_string_len(s.p, (int)s.n));
-}
-
-static void
-put_int(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_int64((int64_t)v));
-}
-
 static struct json_object *
 domains_json(struct ga_str s)
 {
@@ -216,19 +205,19 @@ domains_json(struct ga_str s)
 static void
 put_limits(struct json_object *o, const struct row *r)
 {
-	put_int(o, "max_concurrent_connections", r->written.connections);
-	put_str(o, "max_delivery_rate", ga_str_c(r->texts.deliveries));
-	put_str(o, "max_connection_rate", ga_str_c(r->texts.dials));
-	put_int(o, "max_concurrent_connections_in_force", r->max);
-	put_str(o, "max_delivery_rate_in_force", ga_str_c(r->deliveries));
-	put_str(o, "max_connection_rate_in_force", ga_str_c(r->texts.dials));
+	ga_json_put_int(o, "max_concurrent_connections", r->written.connections);
+	ga_json_put_str(o, "max_delivery_rate", ga_str_c(r->texts.deliveries));
+	ga_json_put_str(o, "max_connection_rate", ga_str_c(r->texts.dials));
+	ga_json_put_int(o, "max_concurrent_connections_in_force", r->max);
+	ga_json_put_str(o, "max_delivery_rate_in_force", ga_str_c(r->deliveries));
+	ga_json_put_str(o, "max_connection_rate_in_force", ga_str_c(r->texts.dials));
 }
 
 /* An hour's number; there is none where there is no limit: 0. */
 static void
 put_hourly(struct json_object *o, const char *key, double per_second)
 {
-	put_int(o, key, (uint64_t)(per_second * 3600 + 0.5));
+	ga_json_put_int(o, key, (uint64_t)(per_second * 3600 + 0.5));
 }
 
 static void
@@ -236,23 +225,23 @@ put_time(struct json_object *o, const char *key, uint64_t wall)
 {
 	char date[GA_DATE_ROOM];
 
-	put_str(o, key, ga_str_c(ga_date_rfc3339(wall, date)));
+	ga_json_put_str(o, key, ga_str_c(ga_date_rfc3339(wall, date)));
 }
 
 /* Limits of the backoff are known while it lasts. */
 static void
 put_backoff(struct json_object *o, const struct row *r)
 {
-	json_object_object_add(o, "in_backoff", json_object_new_boolean(r->in_backoff));
-	put_str(o, "state", ga_str_c(r->state));
-	put_int(o, "normal_max_concurrent_connections", r->written.connections);
+	ga_json_put_bool(o, "in_backoff", r->in_backoff);
+	ga_json_put_str(o, "state", ga_str_c(r->state));
+	ga_json_put_int(o, "normal_max_concurrent_connections", r->written.connections);
 	put_hourly(o, "normal_max_messages_per_hour", r->written.rate);
 	if (!r->in_backoff)
 		return;
-	put_str(o, "backoff_reason", r->reason);
+	ga_json_put_str(o, "backoff_reason", r->reason);
 	put_time(o, "backoff_began_at", r->began_ms);
 	put_time(o, "backoff_ends_at", r->ends_ms);
-	put_int(o, "backoff_max_concurrent_connections", r->max);
+	ga_json_put_int(o, "backoff_max_concurrent_connections", r->max);
 	put_hourly(o, "backoff_max_messages_per_hour", r->rate);
 }
 
@@ -262,22 +251,22 @@ row_json(const struct row *r)
 	struct json_object *o = json_object_new_object();
 	char text[32];
 
-	put_str(o, "key", r->key);
+	ga_json_put_str(o, "key", r->key);
 	snprintf(text, sizeof text, "t%" PRIu32, r->number);
-	put_str(o, "id", ga_str_c(text));
-	put_str(o, "virtual_mta", r->virtual_mta);
+	ga_json_put_str(o, "id", ga_str_c(text));
+	ga_json_put_str(o, "virtual_mta", r->virtual_mta);
 	snprintf(text, sizeof text, "%" PRIu32, r->mta_id);
-	put_str(o, "outmtaid", ga_str_c(text));
+	ga_json_put_str(o, "outmtaid", ga_str_c(text));
 	json_object_object_add(o, "domains", domains_json(r->domains));
 	put_limits(o, r);
-	put_int(o, "connections", r->connections);
-	put_int(o, "saved_connections", r->saved);
+	ga_json_put_int(o, "connections", r->connections);
+	ga_json_put_int(o, "saved_connections", r->saved);
 	snprintf(text, sizeof text, "%.2f", r->recent);
 	json_object_object_add(o, "deliveries_per_second", json_object_new_double_s(r->recent, text));
-	put_int(o, "queued_ram", r->ram);
-	put_int(o, "queued_bounce", r->bounce);
-	put_int(o, "queued_disk", r->disk);
-	put_int(o, "in_flight", r->in_flight);
+	ga_json_put_int(o, "queued_ram", r->ram);
+	ga_json_put_int(o, "queued_bounce", r->bounce);
+	ga_json_put_int(o, "queued_disk", r->disk);
+	ga_json_put_int(o, "in_flight", r->in_flight);
 	put_backoff(o, r);
 	return o;
 }
@@ -337,13 +326,13 @@ request_end(struct ga_worker *w, struct thr_walk *walk)
 	struct json_object *o = json_object_new_object();
 
 	(void)w;
-	put_int(o, "groups", q->groups);
-	put_int(o, "in_backoff", q->backoffs);
-	put_int(o, "connections", q->connections);
-	put_int(o, "queued_ram", q->ram);
-	put_int(o, "queued_bounce", q->bounce);
-	put_int(o, "queued_disk", q->disk);
-	put_int(o, "in_flight", q->in_flight);
+	ga_json_put_int(o, "groups", q->groups);
+	ga_json_put_int(o, "in_backoff", q->backoffs);
+	ga_json_put_int(o, "connections", q->connections);
+	ga_json_put_int(o, "queued_ram", q->ram);
+	ga_json_put_int(o, "queued_bounce", q->bounce);
+	ga_json_put_int(o, "queued_disk", q->disk);
+	ga_json_put_int(o, "in_flight", q->in_flight);
 	ga_control_reply(q->call, o);
 	request_free(q);
 }
