@@ -17,15 +17,12 @@
 
 #include "../backoff.h"
 #include "bed.h"
+#include "throttle_rig.h"
 
-extern const struct ga_module throttle_LTX_ga_module;
 static const struct ga_module *const modules[] = { &throttle_LTX_ga_module, NULL };
 
-#define CONNS_MAX 256
 #define TICK_MS 20
 #define ANSWER_MS 200
-
-static const struct ga_throttle *thr;
 
 /* --- the receiver --- */
 
@@ -62,24 +59,7 @@ answer(struct ga_ticket *t)
 
 /* --- delivery of the test --- */
 
-struct conn {
-	struct ga_group *group;		/* NULL: not open */
-	struct ga_batch batch;		/* n 0: saved */
-	bool refused;
-	uint64_t due_us;
-};
-static struct conn conns[CONNS_MAX];
 static unsigned open_most, backlog;	/* backlog: what waits when there is always mail */
-
-static unsigned
-open_now(void)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < CONNS_MAX; i++)
-		n += conns[i].group != NULL;
-	return n;
-}
 
 static unsigned
 established(void)
@@ -101,68 +81,33 @@ run(struct conn *c, struct ga_batch batch)
 static void
 open_one(struct ga_group *g, struct ga_worker *w, struct ga_batch batch)
 {
-	unsigned i = 0;
+	bool full = host.connections != 0 && established() >= host.connections;
+	struct conn *c = rig_open(g, batch);
 
 	(void)w;
-	while (conns[i].group != NULL)
-		assert_true(++i < CONNS_MAX);
-	conns[i].refused = host.connections != 0 && established() >= host.connections;
-	conns[i].group = g;
-	run(&conns[i], batch);
-	if (open_now() > open_most)
-		open_most = open_now();
+	c->refused = full;
+	run(c, batch);
+	if (rig_open_now() > open_most)
+		open_most = rig_open_now();
 }
 
 static bool
 offer(struct ga_group *g, struct ga_batch batch)
 {
-	for (unsigned i = 0; i < CONNS_MAX; i++)
-		if (conns[i].group == g && conns[i].batch.n == 0) {
-			run(&conns[i], batch);
-			return true;
-		}
-	return false;
-}
+	struct conn *c = rig_idle(g);
 
-static void
-close_conn(struct conn *c)
-{
-	struct ga_group *g = c->group;
-
-	c->group = NULL;
-	thr->closed(g);
-}
-
-static bool
-close_idle(struct ga_group *g, struct ga_worker *w)
-{
-	for (unsigned i = 0; i < CONNS_MAX; i++)
-		if (conns[i].group != NULL && conns[i].batch.n == 0 && conns[i].group->home == w &&
-		    (g == NULL || conns[i].group == g)) {
-			close_conn(&conns[i]);
-			return true;
-		}
-	return false;
-}
-
-static unsigned
-saved(const struct ga_group *g)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < CONNS_MAX; i++)
-		n += conns[i].group == g && conns[i].batch.n == 0;
-	return n;
+	if (c != NULL)
+		run(c, batch);
+	return c != NULL;
 }
 
 static const struct ga_delivery delivery = { .size = sizeof delivery,
-	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one, .close_idle = close_idle, .saved = saved };
+	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one,
+	.close_idle = rig_close_idle, .saved = rig_saved };
 
 static void
 end_batch(struct conn *c)
 {
-	struct ga_ticket *next;
-
 	for (struct ga_ticket *t = c->batch.first; t != NULL; t = t->next) {
 		if (c->refused) {
 			t->result = GA_RESULT_DEFERRAL;
@@ -174,12 +119,7 @@ end_batch(struct conn *c)
 		tally.deferred += t->result == GA_RESULT_DEFERRAL;
 		tally.failed += t->result == GA_RESULT_FAILURE;
 	}
-	thr->ended(c->group, c->batch.first, c->batch.n);
-	for (struct ga_ticket *t = c->batch.first; t != NULL; t = next) {
-		next = t->next;
-		ga_ticket_end(t);
-	}
-	c->batch = (struct ga_batch){ NULL, 0 };
+	rig_end_batch(c);
 }
 
 static void
@@ -191,7 +131,7 @@ work(struct conn *c)
 		return;
 	end_batch(c);
 	if (c->refused) {
-		close_conn(c);
+		rig_close(c);
 		return;
 	}
 	batch = thr->next(c->group, 1, NULL, NULL);
@@ -202,47 +142,11 @@ work(struct conn *c)
 /* --- routes and tickets --- */
 
 static void
-free_route(struct ga_route *r)
-{
-	if (r->group != NULL)
-		thr->group_unref(r->group);
-	ga_snapshot_unref(r->snapshot);
-	free(r);
-}
-
-static struct ga_route *
-new_route(const char *key)
-{
-	struct ga_route *r = ga_xcalloc(1, sizeof *r);
-
-	r->refs = 1;
-	r->free_ = free_route;
-	r->snapshot = ga_snapshot_current();
-	r->settings = ga_snapshot_general(r->snapshot);
-	r->domain = ga_str_c("d.example");
-	r->group_key = ga_str_c(key);
-	return r;
-}
-
-static void
-done(struct ga_worker *home, struct ga_ticket *t)
-{
-	(void)home;
-	ga_route_unref(t->route);
-	free(t);
-}
-
-static void
 put(struct ga_route *r)
 {
 	static uint64_t seq;
-	struct ga_ticket *t = ga_xcalloc(1, sizeof *t);
 
-	t->home = ga_worker_get(0);
-	t->route = ga_route_ref(r);
-	t->seq = ++seq;
-	t->done = done;
-	thr->enqueue(t->home, t);
+	thr->enqueue(ga_worker_get(0), rig_ticket(ga_worker_get(0), r, ++seq, rig_free_ticket));
 }
 
 static void
@@ -285,41 +189,12 @@ up(const char *conf)
 {
 	struct ga_route *r;
 
-	memset(conns, 0, sizeof conns);
 	memset(&host, 0, sizeof host);
 	backlog = 300;
-	ga_service_provide(NULL, GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION, &delivery);
-	bed_up(&(struct bed){ .conf = conf, .modules = modules, .workers = 1 });
-	thr = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
-	bed_turns(2);
-	r = new_route("ip1pd1");
+	rig_up(conf, 1, modules, &delivery);
+	r = rig_route("ip1pd1");
 	tick(r, 1);
 	return r;
-}
-
-static void
-count_group(struct ga_group *g, const struct ga_group_info *info, void *arg)
-{
-	(void)g;
-	(void)info;
-	++*(unsigned *)arg;
-}
-
-static void
-walked(struct ga_worker *w, void *arg)
-{
-	(void)w;
-	(void)arg;
-}
-
-static unsigned
-groups(void)
-{
-	unsigned n = 0;
-
-	thr->each_group(ga_worker_get(0), count_group, walked, &n);
-	bed_turns(20);
-	return n;
 }
 
 /* All mail goes, but the groups stay as they are. */
@@ -330,10 +205,10 @@ finish(struct ga_route *r)
 	bed_turns(10);
 	for (unsigned i = 0; i < 20; i++)
 		tick(r, 0);
-	while (close_idle(NULL, ga_worker_get(0)))
+	while (rig_close_idle(NULL, ga_worker_get(0)))
 		;
 	bed_turns(10);
-	assert_int_equal(open_now(), 0);
+	assert_int_equal(rig_open_now(), 0);
 }
 
 static void
@@ -344,7 +219,7 @@ down(struct ga_route *r)
 	bed_turns(10);
 	bed_advance(24 * 3600 * 1000);
 	bed_turns(10);
-	assert_int_equal(groups(), 0);
+	assert_int_equal(rig_groups(), 0);
 	bed_down();
 }
 
@@ -487,7 +362,7 @@ test_a_reply_begins_a_backoff_without_a_program(void **state)
 	run_s(r, 1);
 	run_s(r, 100);
 	assert_in_range(tally.taken, 298, 302);
-	assert_int_equal(open_now(), 2);
+	assert_int_equal(rig_open_now(), 2);
 	assert_true(fabs(until_backoff(r, false, 3600) - 19) < 1);
 	thr->begin_backoff(ga_worker_get(0), ga_str_c("ip1pd1"), "421 slow down", 600000);
 	assert_true(fabs(until_backoff(r, false, 3600) - 600) < 1);
@@ -546,7 +421,7 @@ test_a_thousand_backoffs_cost_a_timer_each(void **state)
 	finish(r);
 	for (unsigned i = 0; i < 1000; i++) {
 		snprintf(keys[i], sizeof keys[i], "ip2pd%u", i);
-		other[i] = new_route(keys[i]);
+		other[i] = rig_route(keys[i]);
 		put(other[i]);
 	}
 	bed_turns(20);
@@ -556,18 +431,18 @@ test_a_thousand_backoffs_cost_a_timer_each(void **state)
 		tick(r, 0);
 	for (unsigned i = 0; i < 1000; i++)
 		ga_route_unref(other[i]);
-	while (close_idle(NULL, ga_worker_get(0)))
+	while (rig_close_idle(NULL, ga_worker_get(0)))
 		;
 	bed_turns(100);
 	bed_advance(120000);
 	fired = bed_fired();
 	bed_advance(15 * 60000);
 	assert_int_equal(bed_fired(), fired);
-	assert_int_equal(groups(), 1001);
+	assert_int_equal(rig_groups(), 1001);
 	bed_advance(15 * 60000);
 	assert_int_equal(bed_fired(), fired + 1000);
 	bed_turns(100);
-	assert_int_equal(groups(), 1);
+	assert_int_equal(rig_groups(), 1);
 	down(r);
 }
 
@@ -583,7 +458,7 @@ test_a_group_that_comes_again_is_still_in_backoff(void **state)
 	ga_route_unref(r);
 	bed_turns(10);
 	bed_advance(5 * 60000);
-	r = new_route("ip1pd1");
+	r = rig_route("ip1pd1");
 	run_s(r, 1);
 	assert_true(thr_in_backoff(r->group));
 	down(r);
@@ -602,7 +477,7 @@ test_a_window_outlives_its_mail(void **state)
 		finish(r);
 		ga_route_unref(r);
 		bed_turns(10);
-		r = new_route("ip1pd1");
+		r = rig_route("ip1pd1");
 		tick(r, 1);
 	}
 	assert_true(thr_in_backoff(r->group));

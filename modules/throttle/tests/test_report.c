@@ -15,6 +15,7 @@
 
 #include "../throttle.h"
 #include "bed.h"
+#include "throttle_rig.h"
 
 #include <greenarrow/ga_hook.h>
 #include <greenarrow/service/control.h>
@@ -34,15 +35,9 @@ on_acquire(struct ga_call *call, const struct ga_ev_throttle *ev)
 #define HOLD_HOOKS(X) X(acquire, on_acquire)
 GA_MODULE(hold, "1.0.0", "", HOLD_HOOKS, GA_NO_DIRECTIVES, .summary = "Holds mail, for a test");
 
-extern const struct ga_module throttle_LTX_ga_module;
 static const struct ga_module *const modules[] = { &throttle_LTX_ga_module, &hold_LTX_ga_module, NULL };
 
 /* --- delivery --- */
-
-#define CONNS_MAX 16
-
-static const struct ga_throttle *thr;
-static struct { struct ga_group *group; struct ga_batch batch; } conns[CONNS_MAX];
 
 static bool
 offer(struct ga_group *g, struct ga_batch batch)
@@ -55,13 +50,8 @@ offer(struct ga_group *g, struct ga_batch batch)
 static void
 open_one(struct ga_group *g, struct ga_worker *w, struct ga_batch batch)
 {
-	unsigned i = 0;
-
 	(void)w;
-	while (conns[i].group != NULL)
-		assert_true(++i < CONNS_MAX);
-	conns[i].group = g;
-	conns[i].batch = batch;
+	rig_open(g, batch);
 }
 
 static bool
@@ -88,56 +78,27 @@ static void
 close_all(void)
 {
 	for (unsigned i = 0; i < CONNS_MAX; i++) {
-		struct ga_group *g = conns[i].group;
-		struct ga_ticket *t = conns[i].batch.first, *next;
-
-		if (g == NULL)
+		if (conns[i].group == NULL)
 			continue;
-		conns[i].group = NULL;
-		thr->ended(g, t, conns[i].batch.n);
-		for (; t != NULL; t = next) {
-			next = t->next;
-			ga_ticket_end(t);
-		}
-		thr->closed(g);
+		rig_end_batch(&conns[i]);
+		rig_close(&conns[i]);
 	}
 	bed_turns(10);
 }
 
 /* --- routes and tickets --- */
 
-static void
-free_route(struct ga_route *r)
-{
-	if (r->group != NULL)
-		thr->group_unref(r->group);
-	ga_snapshot_unref(r->snapshot);
-	free(r);
-}
-
 /* domain: also says which rule it is of. */
 static struct ga_route *
 new_route(const char *key, const char *domain)
 {
-	struct ga_route *r = ga_xcalloc(1, sizeof *r);
+	struct ga_route *r = rig_route(key);
 
-	r->refs = 1;
-	r->free_ = free_route;
-	r->snapshot = ga_snapshot_current();
 	r->virtual_mta = ga_str_c("ip-2");
 	r->mta_id = 2;
 	r->domain = ga_str_c(domain);
 	r->settings = ga_snapshot_resolve(r->snapshot, r->virtual_mta, r->domain, NULL, 0);
-	r->group_key = ga_str_c(key);
 	return r;
-}
-
-static void
-done(struct ga_worker *home, struct ga_ticket *t)
-{
-	(void)home;
-	ga_route_unref(t->route);
-	free(t);
 }
 
 /* Each is a message of its own, of a sender domain of its own. */
@@ -147,14 +108,10 @@ enqueue(struct ga_route *r, unsigned n, uint32_t flags)
 	static uint64_t seq;
 
 	while (n-- > 0) {
-		struct ga_ticket *t = ga_xcalloc(1, sizeof *t);
+		struct ga_ticket *t = rig_ticket(ga_worker_get(0), r, ++seq, rig_free_ticket);
 
-		t->home = ga_worker_get(0);
-		t->route = ga_route_ref(r);
-		t->seq = ++seq;
 		t->sender_key = n + 1;
 		t->flags = flags;
-		t->done = done;
 		thr->enqueue(t->home, t);
 	}
 }
@@ -240,15 +197,11 @@ static void forget_answer(void);
 static void
 up(const char *conf, unsigned workers)
 {
-	memset(conns, 0, sizeof conns);
 	hold_ms = 0;
 	nsaved = 0;
 	ncommands = 0;
 	forget_answer();
-	ga_service_provide(NULL, GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION, &delivery);
-	bed_up(&(struct bed){ .conf = conf, .modules = modules, .workers = workers });
-	thr = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
-	bed_turns(2);
+	rig_up(conf, workers, modules, &delivery);
 }
 
 static void

@@ -17,23 +17,15 @@
 
 #include "../backoff.h"
 #include "bed.h"
+#include "throttle_rig.h"
 
-extern const struct ga_module throttle_LTX_ga_module;
 static const struct ga_module *const modules[] = { &throttle_LTX_ga_module, NULL };
 
-#define CONNS_MAX 64
 #define BATCHES_MAX 4096
-
-static const struct ga_throttle *thr;
 
 /* --- delivery of the test --- */
 
-struct conn {
-	struct ga_group *group;			/* NULL: not open */
-	struct ga_batch batch;			/* n 0: saved */
-};
-static struct conn conns[CONNS_MAX];
-static unsigned open_now, open_most, opened;
+static unsigned open_most, opened;
 static struct { uint64_t seq; uint32_t sender; unsigned n; } batches[BATCHES_MAX];
 static unsigned nbatches;
 
@@ -60,77 +52,36 @@ open_of(const struct ga_group *g)
 static void
 open_one(struct ga_group *g, struct ga_worker *w, struct ga_batch batch)
 {
-	unsigned max = thr->max_connections(g), i = 0;
+	unsigned max = thr->max_connections(g);
 
 	assert_ptr_equal(w, g->home);
-	while (conns[i].group != NULL)
-		assert_true(++i < CONNS_MAX);
-	conns[i].group = g;
+	run(rig_open(g, batch), batch);
 	opened++;
-	if (++open_now > open_most)
-		open_most = open_now;
+	if (rig_open_now() > open_most)
+		open_most = rig_open_now();
 	assert_true(max == 0 || open_of(g) <= max);
-	run(&conns[i], batch);
 }
 
 static bool
 offer(struct ga_group *g, struct ga_batch batch)
 {
-	for (unsigned i = 0; i < CONNS_MAX; i++)
-		if (conns[i].group == g && conns[i].batch.n == 0) {
-			run(&conns[i], batch);
-			return true;
-		}
-	return false;
+	struct conn *c = rig_idle(g);
+
+	if (c != NULL)
+		run(c, batch);
+	return c != NULL;
 }
 
-static void
-close_conn(struct conn *c)
-{
-	struct ga_group *g = c->group;
-
-	c->group = NULL;
-	open_now--;
-	thr->closed(g);
-}
-
-static bool
-close_idle(struct ga_group *g, struct ga_worker *w)
-{
-	for (unsigned i = 0; i < CONNS_MAX; i++)
-		if (conns[i].group != NULL && conns[i].batch.n == 0 && conns[i].group->home == w &&
-		    (g == NULL || conns[i].group == g)) {
-			close_conn(&conns[i]);
-			return true;
-		}
-	return false;
-}
-
-static unsigned
-saved(const struct ga_group *g)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < CONNS_MAX; i++)
-		n += conns[i].group == g && conns[i].batch.n == 0;
-	return n;
-}
-
-static const struct ga_delivery delivery = { .size = sizeof delivery, .version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one,
-	.close_idle = close_idle, .saved = saved };
+static const struct ga_delivery delivery = { .size = sizeof delivery,
+	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one,
+	.close_idle = rig_close_idle, .saved = rig_saved };
 
 static void
 end_batch(struct conn *c)
 {
-	struct ga_ticket *next;
-
-	thr->ended(c->group, c->batch.first, c->batch.n);
-	for (struct ga_ticket *t = c->batch.first; t != NULL; t = next) {
-		next = t->next;
+	for (struct ga_ticket *t = c->batch.first; t != NULL; t = t->next)
 		t->result = GA_RESULT_SUCCESS;
-		ga_ticket_end(t);
-	}
-	c->batch = (struct ga_batch){ NULL, 0 };
+	rig_end_batch(c);
 }
 
 static void
@@ -157,7 +108,7 @@ end_all(bool keep)
 			end_and_pull(&conns[i], GA_BATCH_MAX);
 		} else if (busy[i]) {
 			end_batch(&conns[i]);
-			close_conn(&conns[i]);
+			rig_close(&conns[i]);
 		}
 	bed_turns(10);
 }
@@ -166,29 +117,6 @@ end_all(bool keep)
 
 static unsigned successes, recalled;
 static struct ga_route *again;		/* what is recalled is enqueued again, on this route */
-
-static void
-free_route(struct ga_route *r)
-{
-	if (r->group != NULL)
-		thr->group_unref(r->group);
-	ga_snapshot_unref(r->snapshot);
-	free(r);
-}
-
-static struct ga_route *
-new_route(const char *key)
-{
-	struct ga_route *r = ga_xcalloc(1, sizeof *r);
-
-	r->refs = 1;
-	r->free_ = free_route;
-	r->snapshot = ga_snapshot_current();
-	r->settings = ga_snapshot_general(r->snapshot);
-	r->domain = ga_str_c("d.example");
-	r->group_key = ga_str_c(key);
-	return r;
-}
 
 static void
 done(struct ga_worker *home, struct ga_ticket *t)
@@ -205,20 +133,15 @@ done(struct ga_worker *home, struct ga_ticket *t)
 		thr->enqueue(home, t);
 		return;
 	}
-	ga_route_unref(t->route);
-	free(t);
+	rig_free_ticket(home, t);
 }
 
 static struct ga_ticket *
 new_ticket(struct ga_worker *home, struct ga_route *r, uint64_t seq, uint32_t sender)
 {
-	struct ga_ticket *t = ga_xcalloc(1, sizeof *t);
+	struct ga_ticket *t = rig_ticket(home, r, seq, done);
 
-	t->home = home;
-	t->route = ga_route_ref(r);
-	t->seq = seq;
 	t->sender_key = sender;
-	t->done = done;
 	return t;
 }
 
@@ -239,54 +162,25 @@ put(struct ga_route *r, uint64_t seq, uint32_t sender)
 static void
 up(const char *conf, unsigned workers)
 {
-	memset(conns, 0, sizeof conns);
-	open_now = open_most = opened = nbatches = successes = recalled = 0;
-	ga_service_provide(NULL, GA_DELIVERY_SERVICE, GA_DELIVERY_VERSION, &delivery);
-	bed_up(&(struct bed){ .conf = conf, .modules = modules, .workers = workers });
-	thr = ga_service_get(GA_THROTTLE_SERVICE, GA_THROTTLE_VERSION);
-	bed_turns(2);
-}
-
-static void
-count_group(struct ga_group *g, const struct ga_group_info *info, void *arg)
-{
-	(void)g;
-	(void)info;
-	++*(unsigned *)arg;
-}
-
-static void
-walked(struct ga_worker *w, void *arg)
-{
-	(void)w;
-	(void)arg;
-}
-
-static unsigned
-groups(void)
-{
-	unsigned n = 0;
-
-	thr->each_group(ga_worker_get(0), count_group, walked, &n);
-	bed_turns(10);
-	return n;
+	open_most = opened = nbatches = successes = recalled = 0;
+	rig_up(conf, workers, modules, &delivery);
 }
 
 /* Whatever is still there ends; nothing may be left behind: no slot, no group. */
 static void
 down(void)
 {
-	for (int i = 0; i < 2000 && open_now > 0; i++) {
+	for (int i = 0; i < 2000 && rig_open_now() > 0; i++) {
 		end_all(true);
 		for (unsigned w = 0; w < ga_worker_count(); w++)
-			while (close_idle(NULL, ga_worker_get(w)))
+			while (rig_close_idle(NULL, ga_worker_get(w)))
 				;
 		bed_turns(5);
 	}
 	bed_turns(20);
-	assert_int_equal(open_now, 0);
+	assert_int_equal(rig_open_now(), 0);
 	assert_int_equal(thr_slots_used(), 0);
-	assert_int_equal(groups(), 0);
+	assert_int_equal(rig_groups(), 0);
 	assert_false(thr_slots_wanted());
 	bed_down();
 }
@@ -300,11 +194,11 @@ test_max_concurrent_connections_is_never_exceeded(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 3\n}\n", 2);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 0; i < 1000; i++)
 		put_from(ga_worker_get(i % 2), r, i + 1, i % 7);
 	bed_turns(10);
-	assert_int_equal(open_now, 3);
+	assert_int_equal(rig_open_now(), 3);
 	for (unsigned i = 0; i < 1000 && successes < 1000; i++)
 		end_all(i % 3 != 0);
 	assert_int_equal(successes, 1000);
@@ -321,15 +215,15 @@ test_the_limit_of_the_system_is_exact_over_groups_and_loops(void **state)
 
 	(void)state;
 	up("general {\n  system_max_smtp_connections 5\n}\n", 2);
-	a = new_route("1,a.example");
-	b = new_route("1,b.example");
+	a = rig_route("1,a.example");
+	b = rig_route("1,b.example");
 	for (unsigned i = 0; i < 200; i++) {
 		put(a, 2 * i + 1, 1);
 		put(b, 2 * i + 2, 1);
 	}
 	bed_turns(20);
 	assert_ptr_not_equal(a->group->home, b->group->home);
-	assert_int_equal(open_now, 5);
+	assert_int_equal(rig_open_now(), 5);
 	for (unsigned i = 0; i < 1000 && successes < 400; i++) {
 		end_all(false);
 		both = both || (open_of(a->group) > 0 && open_of(b->group) > 0);
@@ -351,8 +245,8 @@ test_who_waits_for_a_slot_is_woken(void **state)
 
 	(void)state;
 	up("general {\n  system_max_smtp_connections 1\n}\n", 2);
-	a = new_route("1,a.example");
-	b = new_route("1,b.example");
+	a = rig_route("1,a.example");
+	b = rig_route("1,b.example");
 	put(a, 1, 1);
 	bed_turns(10);
 	put(b, 2, 1);
@@ -381,7 +275,7 @@ test_one_mail_is_served_before_another_senders_thousand(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 1\n}\n", 1);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 0; i < 1000; i++)
 		put(r, i + 1, 1);
 	bed_turns(10);
@@ -415,7 +309,7 @@ test_a_batch_is_of_one_message_and_no_longer_than_asked_for(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 1\n}\n", 1);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 0; i < 250; i++)
 		put(r, 1, 1);
 	put(r, 2, 1);
@@ -449,7 +343,7 @@ test_recall_gives_back_what_waits_and_nothing_else(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 2\n}\n", 2);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 1; i <= 40; i++)
 		put_from(ga_worker_get(0), r, i, i % 3);
 	bed_turns(10);
@@ -482,8 +376,8 @@ test_a_recall_overtakes_no_ticket_that_is_on_its_way(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 2\n}\n", 2);
-	r[0] = new_route("1,d.example");	/* one group on each loop */
-	r[1] = new_route("2,d.example");
+	r[0] = rig_route("1,d.example");	/* one group on each loop */
+	r[1] = rig_route("2,d.example");
 	for (unsigned i = 0; i < 20; i++)
 		put_from(ga_worker_get(0), r[i % 2], i / 2, 1);
 	thr->recall(ga_worker_get(0), NULL, NULL);
@@ -543,7 +437,7 @@ test_a_recall_of_a_hundred_thousand_goes_in_slices(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 1\n}\n", 1);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 1; i <= 100000; i++)
 		put(r, i, i % 1000 < 500 ? 0 : i % 1000);	/* a long lane, and 500 others */
 	bed_turns(10);
@@ -574,7 +468,7 @@ test_deliveries_during_a_recall_lose_nothing(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 3\n}\n", 1);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 1; i <= 20000; i++)
 		put(r, i / 2, i % 5000);
 	bed_turns(10);
@@ -598,7 +492,7 @@ test_what_comes_back_during_a_recall_is_left(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 1\n}\n", 1);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 1; i <= 5001; i++)
 		put(r, i, i % 100);
 	bed_turns(10);
@@ -624,14 +518,14 @@ test_next_closed_and_ended_keep_the_counts(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 1\n}\n", 1);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 0; i < 5; i++)
 		put(r, 1, 1);
 	for (unsigned i = 0; i < 3; i++)
 		put(r, 2, 1);
 	bed_turns(10);
 	g = r->group;
-	assert_int_equal(groups(), 1);
+	assert_int_equal(rig_groups(), 1);
 	assert_int_equal(g->connections, 1);
 	assert_int_equal(g->in_flight, 5);
 	assert_int_equal(g->waiting, 3);
@@ -640,7 +534,7 @@ test_next_closed_and_ended_keep_the_counts(void **state)
 	assert_int_equal(g->waiting, 1);
 	end_batch(&conns[0]);
 	assert_int_equal(g->in_flight, 0);
-	close_conn(&conns[0]);
+	rig_close(&conns[0]);
 	assert_int_equal(g->connections, 0);
 	assert_int_equal(thr_slots_used(), 0);
 	bed_turns(10);				/* what was left has a connection of its own */
@@ -649,7 +543,7 @@ test_next_closed_and_ended_keep_the_counts(void **state)
 	assert_int_equal(g->waiting, 0);
 	ga_route_unref(r);
 	bed_turns(10);
-	assert_int_equal(groups(), 1);		/* in flight: it lives */
+	assert_int_equal(rig_groups(), 1);		/* in flight: it lives */
 	end_all(false);
 	assert_int_equal(successes, 8);
 	down();
@@ -662,26 +556,26 @@ test_a_lowered_limit_takes_connections_away_and_a_raised_one_adds(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 5\n}\n", 1);
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	for (unsigned i = 0; i < 50; i++)
 		put(r, i + 1, 1);
 	bed_turns(10);
-	assert_int_equal(open_now, 5);
+	assert_int_equal(rig_open_now(), 5);
 	ga_route_unref(r);
 	bed_reload("general {\n  max_concurrent_connections 2\n}\n");
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	put(r, 100, 1);
 	bed_turns(10);
-	assert_int_equal(open_now, 5);		/* nobody is cut off */
+	assert_int_equal(rig_open_now(), 5);		/* nobody is cut off */
 	end_all(true);
 	end_all(true);
-	assert_int_equal(open_now, 2);
+	assert_int_equal(rig_open_now(), 2);
 	ga_route_unref(r);
 	bed_reload("general {\n  max_concurrent_connections 4\n}\n");
-	r = new_route("1,d.example");
+	r = rig_route("1,d.example");
 	put(r, 101, 1);
 	bed_turns(10);
-	assert_int_equal(open_now, 4);
+	assert_int_equal(rig_open_now(), 4);
 	for (unsigned i = 0; i < 100 && successes < 52; i++)
 		end_all(true);
 	assert_int_equal(successes, 52);
@@ -744,7 +638,7 @@ test_a_group_takes_a_kilobyte_at_most_in_every_state(void **state)
 	    "throttle_program P {\n  deferral_rate 30%\n  recovery gradual\n}\n", 1);
 	for (unsigned i = 0; i < GROUPS; i++) {
 		snprintf(keys[i], sizeof keys[i], "ip1pd%u", i);
-		r[i] = new_route(keys[i]);
+		r[i] = rig_route(keys[i]);
 		t[i] = new_ticket(ga_worker_get(0), r[i], i + 1, 1);
 	}
 	before = allocated();
@@ -752,8 +646,8 @@ test_a_group_takes_a_kilobyte_at_most_in_every_state(void **state)
 		thr->enqueue(ga_worker_get(0), t[i]);
 	bed_turns(2 * GROUPS / 256);
 	assert_a_kilobyte(before, false, "whose mail waits");
-	assert_int_equal(groups(), GROUPS);
-	assert_int_equal(open_now, 1);
+	assert_int_equal(rig_groups(), GROUPS);
+	assert_int_equal(rig_open_now(), 1);
 	each_has_a_deferral(r);
 	assert_a_kilobyte(before, false, "with results");
 	memset(reply, 'x', sizeof reply - 1);
@@ -769,6 +663,7 @@ test_a_group_takes_a_kilobyte_at_most_in_every_state(void **state)
 	thr->recall(ga_worker_get(0), NULL, NULL);
 	bed_turns(3 * GROUPS / 256);
 	assert_int_equal(recalled, GROUPS - 1);
+	end_all(false);
 	for (unsigned i = 0; i < GROUPS; i++)
 		ga_route_unref(r[i]);
 	bed_advance(24 * 3600 * 1000);
@@ -792,7 +687,7 @@ test_groups_share_what_the_settings_say_alike(void **state)
 
 		if (i == 2)
 			bed_reload("general {\n  max_concurrent_connections 4\n}\n");
-		r[i] = new_route(keys[i]);
+		r[i] = rig_route(keys[i]);
 		put(r[i], i + 1, 1);
 		bed_turns(5);
 	}
@@ -864,7 +759,7 @@ end_backlog(struct ga_route *r)
 	bed_turns(10);
 	run_ms(5, NULL);
 	for (unsigned w = 0; w < ga_worker_count(); w++)
-		while (close_idle(NULL, ga_worker_get(w)))
+		while (rig_close_idle(NULL, ga_worker_get(w)))
 			;
 	bed_turns(10);
 	bed_advance(24 * 3600 * 1000);
@@ -885,7 +780,7 @@ test_one_rate_in_three_units_is_one_limit(void **state)
 
 		snprintf(conf, sizeof conf, "general {\n  max_delivery_rate %s\n}\n", same[i]);
 		up(conf, 1);
-		r = new_route("ip1pd1");
+		r = rig_route("ip1pd1");
 		backlog(r, 3000);
 		assert_in_range(run_ms(EACH_MS, at), 485, 501);
 		assert_in_range(most_in_window(at, EACH_MS, 1000), 50, 51);	/* smooth */
@@ -901,7 +796,7 @@ test_a_rate_of_many_a_millisecond_is_exact(void **state)
 
 	(void)state;
 	up("general {\n  max_delivery_rate 17000/s\n}\n", 1);
-	r = new_route("ip1pd1");
+	r = rig_route("ip1pd1");
 	backlog(r, 20000);
 	assert_in_range(run_ms(1000, NULL), 16980, 17001);
 	end_backlog(r);
@@ -914,7 +809,7 @@ test_a_slow_rate_wakes_nobody_in_between(void **state)
 
 	(void)state;
 	up("general {\n  max_delivery_rate 6/min\n}\n", 1);
-	r = new_route("ip1pd1");
+	r = rig_route("ip1pd1");
 	backlog(r, 100);
 	end_all(true);
 	assert_int_equal(successes, 1);
@@ -936,7 +831,7 @@ test_a_burst_is_saved_up_and_spent_once(void **state)
 
 	(void)state;
 	up("general {\n  max_delivery_rate 10/s\n  max_delivery_burst 25\n}\n", 1);
-	r = new_route("ip1pd1");
+	r = rig_route("ip1pd1");
 	backlog(r, 1);
 	run_ms(10, NULL);
 	bed_advance(60000);
@@ -955,7 +850,7 @@ test_a_new_group_has_one_delivery_and_no_burst(void **state)
 
 	(void)state;
 	up("general {\n  max_delivery_rate 100/s\n}\n", 1);
-	r = new_route("ip1pd1");
+	r = rig_route("ip1pd1");
 	backlog(r, 500);
 	end_all(true);
 	end_all(true);
@@ -971,7 +866,7 @@ test_a_group_made_again_has_no_new_allowance(void **state)
 	(void)state;
 	up("general {\n  max_delivery_rate 1/hr\n}\n", 1);
 	for (unsigned i = 0; i < 5; i++) {
-		r = new_route("ip1pd1");
+		r = rig_route("ip1pd1");
 		put(r, i + 1, 1);
 		bed_turns(10);
 		end_all(false);
@@ -981,10 +876,10 @@ test_a_group_made_again_has_no_new_allowance(void **state)
 		bed_turns(10);
 	}
 	assert_int_equal(successes, 1);
-	assert_int_equal(groups(), 1);		/* kept, for what it has used */
+	assert_int_equal(rig_groups(), 1);		/* kept, for what it has used */
 	bed_advance(3600 * 1000 + 1);
 	bed_turns(10);
-	assert_int_equal(groups(), 0);
+	assert_int_equal(rig_groups(), 0);
 	down();
 }
 
@@ -995,7 +890,7 @@ test_a_raised_rate_acts_on_what_waits(void **state)
 
 	(void)state;
 	up("general {\n  max_delivery_rate 1/hr\n}\n", 1);
-	r = new_route("ip1pd1");
+	r = rig_route("ip1pd1");
 	backlog(r, 1000);
 	end_all(true);
 	assert_int_equal(run_ms(1000, NULL), 0);
@@ -1015,7 +910,7 @@ test_connections_are_opened_at_their_rate(void **state)
 
 	(void)state;
 	up("general {\n  max_connection_rate 2/s\n}\n", 1);
-	r = new_route("ip1pd1");
+	r = rig_route("ip1pd1");
 	backlog(r, 1000);
 	assert_int_equal(opened, 1);
 	for (unsigned i = 0; i < 1000; i++) {
@@ -1034,7 +929,7 @@ test_a_send_takes_turns_with_another_of_the_same_sender(void **state)
 
 	(void)state;
 	up("general {\n  max_concurrent_connections 1\n}\n", 1);
-	r = new_route("ip1pd1");
+	r = rig_route("ip1pd1");
 	for (unsigned i = 0; i < 100; i++)
 		put(r, i + 1, 1);
 	t = new_ticket(ga_worker_get(0), r, 5000, 1);
