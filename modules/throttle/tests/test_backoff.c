@@ -91,20 +91,6 @@ open_one(struct ga_group *g, struct ga_worker *w, struct ga_batch batch)
 		open_most = rig_open_now();
 }
 
-static bool
-offer(struct ga_group *g, struct ga_batch batch)
-{
-	struct conn *c = rig_idle(g);
-
-	if (c != NULL)
-		run(c, batch);
-	return c != NULL;
-}
-
-static const struct ga_delivery delivery = { .size = sizeof delivery,
-	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one,
-	.close_idle = rig_close_idle, .saved = rig_saved };
-
 static void
 end_batch(struct conn *c)
 {
@@ -191,7 +177,7 @@ up(const char *conf)
 
 	memset(&host, 0, sizeof host);
 	backlog = 300;
-	rig_up(conf, 1, modules, &delivery);
+	rig_up(conf, 1, modules, rig_delivery(open_one, run));
 	r = rig_route("ip1pd1");
 	tick(r, 1);
 	return r;

@@ -62,20 +62,6 @@ open_one(struct ga_group *g, struct ga_worker *w, struct ga_batch batch)
 	assert_true(max == 0 || open_of(g) <= max);
 }
 
-static bool
-offer(struct ga_group *g, struct ga_batch batch)
-{
-	struct conn *c = rig_idle(g);
-
-	if (c != NULL)
-		run(c, batch);
-	return c != NULL;
-}
-
-static const struct ga_delivery delivery = { .size = sizeof delivery,
-	.version = GA_DELIVERY_VERSION, .offer = offer, .open = open_one,
-	.close_idle = rig_close_idle, .saved = rig_saved };
-
 static void
 end_batch(struct conn *c)
 {
@@ -163,7 +149,7 @@ static void
 up(const char *conf, unsigned workers)
 {
 	open_most = opened = nbatches = successes = recalled = 0;
-	rig_up(conf, workers, modules, &delivery);
+	rig_up(conf, workers, modules, rig_delivery(open_one, run));
 }
 
 /* Whatever is still there ends; nothing may be left behind: no slot, no group. */

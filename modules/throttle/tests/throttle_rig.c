@@ -40,15 +40,6 @@ rig_open(struct ga_group *g, struct ga_batch batch)
 	return &conns[i];
 }
 
-struct conn *
-rig_idle(const struct ga_group *g)
-{
-	for (unsigned i = 0; i < CONNS_MAX; i++)
-		if (conns[i].group == g && conns[i].batch.n == 0)
-			return &conns[i];
-	return NULL;
-}
-
 void
 rig_end_batch(struct conn *c)
 {
@@ -93,14 +84,41 @@ rig_close_idle(struct ga_group *g, struct ga_worker *w)
 	return false;
 }
 
-unsigned
-rig_saved(const struct ga_group *g)
+/* --- delivery --- */
+
+static void (*run_batch)(struct conn *, struct ga_batch);
+
+static bool
+offer(struct ga_group *g, struct ga_batch batch)
+{
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		if (conns[i].group == g && conns[i].batch.n == 0) {
+			run_batch(&conns[i], batch);
+			return true;
+		}
+	return false;
+}
+
+static unsigned
+saved(const struct ga_group *g)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < CONNS_MAX; i++)
 		n += conns[i].group == g && conns[i].batch.n == 0;
 	return n;
+}
+
+const struct ga_delivery *
+rig_delivery(void (*open_)(struct ga_group *, struct ga_worker *, struct ga_batch),
+    void (*run)(struct conn *, struct ga_batch))
+{
+	static struct ga_delivery delivery = { .size = sizeof delivery, .version = GA_DELIVERY_VERSION,
+		.offer = offer, .close_idle = rig_close_idle, .saved = saved };
+
+	delivery.open = open_;
+	run_batch = run;
+	return &delivery;
 }
 
 /* --- routes and tickets --- */

@@ -2,8 +2,8 @@
  * throttle_rig.h - the throttle on the test bed, with a delivery whose connections are rows
  * of a table.
  *
- * What a connection does with its batch is each test's own: it gives the functions of its
- * delivery to rig_up() and makes them of those here.  All of it on the test's one thread.
+ * What a connection does with its batch is each test's own: rig_delivery() makes a delivery of
+ * it for rig_up().  All of it on the test's one thread.
  */
 #ifndef THROTTLE_RIG_H
 #define THROTTLE_RIG_H
@@ -32,16 +32,18 @@ void rig_up(const char *conf, unsigned workers, const struct ga_module *const *m
 
 /* A row of its own; asserts that there is one. */
 struct conn *rig_open(struct ga_group *, struct ga_batch);
-/* One of the group's that has no batch; NULL: none. */
-struct conn *rig_idle(const struct ga_group *);
 /* Each ticket ends with the result that the test has given it. */
 void rig_end_batch(struct conn *);
 void rig_close(struct conn *);
 unsigned rig_open_now(void);
 
-/* As struct ga_delivery has them. */
+/* As close_idle of struct ga_delivery. */
 bool rig_close_idle(struct ga_group *, struct ga_worker *);
-unsigned rig_saved(const struct ga_group *);
+
+/* A delivery that saves connections: run puts a batch on one that was saved, or opened by
+ * open_.  One at a time; the rig's. */
+const struct ga_delivery *rig_delivery(void (*open_)(struct ga_group *, struct ga_worker *, struct ga_batch),
+    void (*run)(struct conn *, struct ga_batch));
 
 /* To d.example, with the general settings. */
 struct ga_route *rig_route(const char *key);
