@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include <greenarrow/service/delivery.h>
+
 #include "module/call.h"
 
 static void
@@ -61,4 +63,22 @@ const struct ga_message *
 ga_call_message(const struct ga_call *call)
 {
 	return call->run->message;
+}
+
+struct ga_ev_attempt
+ga_ticket_attempt(const struct ga_ticket *t, const struct ga_message *m)
+{
+	const struct ga_route *r = t->route;
+	struct ga_ev_attempt ev = { .envelope_id = t->envelope_id, .domain = r->domain, .code = t->code,
+		.enhanced = ga_str_c(t->enhanced), .text = ga_str_c(t->text != NULL ? t->text : ""),
+		.virtual_mta = r->virtual_mta, .group_key = r->group_key, .attempts = t->attempts + 1,
+		.stage = (enum ga_attempt_stage)t->stage, .status = ga_ticket_status(t),
+		.queue = t->attempts > 0 ? GA_QUEUE_DISK : (t->flags & GA_TICKET_BOUNCE) != 0 ? GA_QUEUE_BOUNCE :
+		    GA_QUEUE_RAM, .assigned_mta_id = t->assigned_mta_id, .mta_id = r->mta_id };
+
+	ev.outcome = ga_status_outcome(ev.status);
+	for (unsigned i = 0; i < GA_PHASES; i++)
+		ev.phase_ms[i] = GA_NO_TIME;
+	ga_attempt_message(&ev, m, t->envelope);
+	return ev;
 }

@@ -116,9 +116,19 @@ static void *rude_thread(void *arg)
 	return arg;
 }
 
+/* A loopback address of this process's own: on 127.0.0.1 anything may take a port that was free. */
+static const char *own_address(void)
+{
+	static char text[INET_ADDRSTRLEN];
+	unsigned pid = (unsigned)getpid();
+
+	snprintf(text, sizeof(text), "127.%u.%u.%u", 100 + (pid >> 16) % 100, pid >> 8 & 0xff, 1 + pid % 254);
+	return text;
+}
+
 static unsigned bind_udp(int *fd)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = inet_addr(own_address()) };
 	socklen_t n = sizeof(in);
 
 	*fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -129,7 +139,7 @@ static unsigned bind_udp(int *fd)
 
 static void start_rude(void)
 {
-	snprintf(rude_server, sizeof(rude_server), "127.0.0.1:%u", bind_udp(&rude.fd));
+	snprintf(rude_server, sizeof(rude_server), "%s:%u", own_address(), bind_udp(&rude.fd));
 	assert_int_equal(pthread_create(&rude.thread, NULL, rude_thread, NULL), 0);
 }
 
@@ -190,12 +200,12 @@ static bool start_knot(void)
 	close(fd);
 	assert_non_null(mkdtemp(knot_dir));
 	snprintf(path, sizeof(path), "%s/knot.conf", knot_dir);
-	snprintf(text, sizeof(text), "server:\n  rundir: \"%s\"\n  listen: 127.0.0.1@%u\n"
+	snprintf(text, sizeof(text), "server:\n  rundir: \"%s\"\n  listen: %s@%u\n"
 	    "database:\n  storage: \"%s\"\nzone:\n- domain: mail.test\n  storage: \"%s\"\n  file: mail.test.zone\n",
-	    knot_dir, port, knot_dir, knot_dir);
+	    knot_dir, own_address(), port, knot_dir, knot_dir);
 	write_file("knot.conf", text);
 	write_zone();
-	snprintf(knot_server, sizeof(knot_server), "127.0.0.1:%u", port);
+	snprintf(knot_server, sizeof(knot_server), "%s:%u", own_address(), port);
 	posix_spawn_file_actions_init(&quiet);
 	posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_addopen(&quiet, 2, "/dev/null", O_WRONLY, 0);
