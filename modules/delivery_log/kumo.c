@@ -55,11 +55,13 @@ words_of(const struct ga_ev_attempt *ev)
 	return s;
 }
 
+/* Hosts may say 5.01.1; a number of JSON has no zeros in front. */
 static void
 put_enhanced(struct dl_line *l, struct ga_str code)
 {
 	static const char *const names[] = { "{\"class\":", ",\"subject\":", ",\"detail\":" };
 	size_t part = 0;
+	bool begins = true;
 
 	dl_raw(l, ga_str_c(",\"enhanced_code\":"));
 	if (code.n == 0) {
@@ -68,10 +70,13 @@ put_enhanced(struct dl_line *l, struct ga_str code)
 	}
 	dl_raw(l, ga_str_c(names[0]));
 	for (size_t i = 0; i < code.n; i++) {
-		if (code.p[i] == '.' && ++part < sizeof names / sizeof names[0])
+		if (code.p[i] == '.' && ++part < sizeof names / sizeof names[0]) {
 			dl_raw(l, ga_str_c(names[part]));
-		else
+			begins = true;
+		} else if (!begins || code.p[i] != '0' || i + 1 == code.n || code.p[i + 1] == '.') {
 			dl_char(l, code.p[i]);
+			begins = false;
+		}
 	}
 	dl_char(l, '}');
 }

@@ -117,6 +117,14 @@ def test_each_status_has_its_line_with_all_its_columns(logging):
         only(ram, "b@gone.example") == [("success", "0", "Discarded unsent (delivery_override).", "")]
     assert only(ram, "b@old.example") == [("deferral", "0", "451 4.2.0 never", host)]
     assert only(disk, "b@old.example") == [("failure_toolong", "1", "451 4.2.0 never", host)]
+    report = server.run("hvmail_report", "-q", "all", "--json", "--dir", str(server.folder / "log"))
+    assert (report.returncode, report.stderr) == (0, "")
+    shown = [json.loads(line) for line in report.stdout.splitlines()]
+    assert all(list(r) == COLUMNS for r in shown)      # hvmail_report has a table of the columns of its own
+    ok_shown = next(r for r in shown if r["recipient"] == "b@ok.example")
+    numbers, objects = {"timestamp": float, "injected_time": float} | dict.fromkeys(("is_retry", "mtaid", "outmtaid", "message_size"), int), ("headers", "smtp_timing")
+    assert ok_shown == {n: numbers[n](v) if n in numbers else json.loads(v) if n in objects else v for n, v in ok.items()}
+    assert len(shown) == len(ram) + len(disk) + len(bounce)
     kept = sorted(only(ram, "b@kept.example"))
     assert [k[0] for k in kept] == ["connmaxout", "success"] and kept[0][1] == "0" and kept[0][3] == ""
     assert kept[0][2].startswith("Kept from starting by the limits of throttle group ")

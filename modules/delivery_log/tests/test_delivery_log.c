@@ -408,6 +408,17 @@ test_kumo_reads_back_as_it_was(void **state)
 	json_object_put(o);
 }
 
+static void
+test_kumo_has_no_zeros_in_front_of_numbers(void **state)
+{
+	(void)state;
+	begin("delivery_log_format kumo");
+	ev.enhanced = GA_STR("5.01.010");
+	assert_non_null(strstr(line_in(0), "{\"class\":5,\"subject\":1,\"detail\":10}"));
+	ev.enhanced = GA_STR("4.0.000");
+	assert_non_null(strstr(line_in(0), "{\"class\":4,\"subject\":0,\"detail\":0}"));
+}
+
 /* --- CSV --- */
 
 #define FIELDS 22
@@ -541,6 +552,7 @@ main(void)
 		T(test_json_reads_back_as_it_was),
 		T(test_json_has_null_for_what_is_no_text),
 		T(test_kumo_reads_back_as_it_was),
+		T(test_kumo_has_no_zeros_in_front_of_numbers),
 		T(test_csv_reads_back_as_it_was),
 		T(test_a_line_has_room_for_the_longest_texts_in_every_format),
 		cmocka_unit_test(test_a_text_is_not_cut_within_a_character),
