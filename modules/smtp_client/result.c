@@ -43,6 +43,8 @@ smtpc_result(struct smtpc_conn *c, struct ga_ticket *t, const struct smtpc_verdi
 	t->network = v->network;
 	t->stage = (uint8_t)v->stage;
 	t->recorded = t->relayed = false;
+	if (v->result == GA_RESULT_RECALLED)	/* it had started: limits do not keep it */
+		t->since_ms = ga_now_ms(c->loop->worker);
 	free(t->text);
 	free(t->mx);
 	t->text = NULL;

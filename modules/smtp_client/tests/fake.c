@@ -309,7 +309,7 @@ came_home(struct ga_worker *w, struct ga_ticket *t)
 
 	must(fake.nresults <= FAKE_TICKETS && t->result != GA_RESULT_NONE, "a ticket without result");
 	*r = (struct fake_result){ t->envelope_id, t->result, t->code, t->network, t->recorded, t->relayed,
-		(enum ga_attempt_stage)t->stage, "", "", "" };
+		(enum ga_attempt_stage)t->stage, "", "", "", t->since_ms };
 	snprintf(r->mx, sizeof r->mx, "%s", t->mx != NULL ? t->mx : "");
 	snprintf(r->enhanced, sizeof r->enhanced, "%s", t->enhanced);
 	snprintf(r->text, sizeof r->text, "%s", t->text != NULL ? t->text : "");

@@ -20,6 +20,7 @@ struct fake_result {
 	bool network, recorded, relayed;
 	enum ga_attempt_stage stage;
 	char enhanced[12], text[300], mx[40];
+	uint64_t since_ms;
 };
 
 struct fake {

@@ -395,6 +395,28 @@ test_a_recalled_ticket_is_no_result(void **state)
 	assert_int_equal(fake.amends, 0);
 }
 
+/* The queue would take it for one that limits kept from starting. */
+static void
+test_what_a_connection_gives_back_has_waited_no_time(void **state)
+{
+	struct ga_route *r = fake_route("x.example", 1);
+	struct ga_batch b = fake_batch(r, "a\r\n", 2, true);
+
+	ga_route_unref(r);
+	b.first->since_ms = b.first->next->since_ms = 1;
+	fake_open(b);
+	session("250-mx0\r\n250 LIMITS RCPTMAX=1 MAILMAX=1\r\n");
+	fake_says("250 ok\r\n");
+	fake_says("250 ok\r\n");
+	fake_says("354 go\r\n");
+	fake_says("250 ok\r\n");
+	for (unsigned i = 0; i < 2; i++)
+		if (fake.results[i].result == GA_RESULT_RECALLED)
+			assert_true(fake.results[i].since_ms > 1);
+	assert_int_equal(fake.nresults, 2);
+	assert_true((fake.results[0].result == GA_RESULT_RECALLED) != (fake.results[1].result == GA_RESULT_RECALLED));
+}
+
 static void
 test_the_hook_waits_for_the_message_that_it_is_about(void **state)
 {
@@ -430,6 +452,7 @@ main(void)
 		TEST(test_recipients_of_one_message_are_amended_one_by_one),
 		TEST(test_a_success_that_the_host_cannot_report_is_reported_by_us),
 		TEST(test_a_recalled_ticket_is_no_result),
+		TEST(test_what_a_connection_gives_back_has_waited_no_time),
 		TEST(test_the_hook_waits_for_the_message_that_it_is_about),
 	};
 

@@ -47,7 +47,8 @@ struct ga_ticket {
 	uint32_t envelope;		/* index in the message */
 	uint32_t attempts;		/* before this one */
 	uint32_t assigned_mta_id;	/* number of the VirtualMTA that the message named */
-	uint64_t since_ms, expires_ms;	/* monotonic: it was enqueued, its lifetime ends */
+	uint64_t since_ms, expires_ms;	/* monotonic: it was enqueued, or recalled after it
+					   had started; its lifetime ends */
 	uint32_t sender_key;		/* hash of the sender's domain: fairness */
 	uint32_t send_key;		/* hash of the SendID, 0: it has none; fairness */
 	uint32_t flags;			/* enum ga_ticket_flag */
