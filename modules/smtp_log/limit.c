@@ -17,9 +17,10 @@ bool
 slog_limit_take(struct slog_limit *l, size_t n)
 {
 	uint64_t now = ga_mono_us(), next = atomic_load_explicit(&l->next_us, memory_order_relaxed), due;
+	uint64_t saved = l->gap_us > SAVED_US ? l->gap_us : SAVED_US;	/* one line at least */
 
 	do {
-		due = now > SAVED_US && next < now - SAVED_US ? now - SAVED_US : next;
+		due = now > saved && next < now - saved ? now - saved : next;
 		if (due + l->gap_us > now) {
 			atomic_fetch_add_explicit(&l->lines, 1, memory_order_relaxed);
 			atomic_fetch_add_explicit(&l->octets, n, memory_order_relaxed);

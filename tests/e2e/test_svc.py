@@ -291,6 +291,7 @@ def test_our_programs_work_on_daemontools_services(supervised, tmp_path):
     agree(r"down \d+ seconds$")
     mine.svc("-u", directory)
     agree(r"up \(pid \d+\) \d+ seconds, normally down$")
+    until(lambda: log() == ["run"], log)        # before that HUP ends it
     (directory / "down").unlink()
     agree(r"seconds$")
     mine.svc("-h", directory)

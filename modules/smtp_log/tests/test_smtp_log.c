@@ -307,6 +307,22 @@ test_lines_over_the_rate_are_told_once_a_second(void **state)
 	assert_non_null(strstr(logged, "left out 16 lines"));	/* a stop tells the rest */
 }
 
+static void
+test_a_rate_below_one_a_second_lets_lines_through(void **state)
+{
+	(void)state;
+	up("log_smtp_commands yes\nlog_smtp_max_rate 30/min");
+	bed_advance(10000);
+	for (unsigned i = 0; i < 2; i++)
+		line("y.example", GA_OUT_CMD, "NOOP");
+	assert_int_equal(nlogged, 1);
+	bed_advance(2000);
+	line("y.example", GA_OUT_CMD, "NOOP");
+	assert_non_null(strstr(logged, "left out 1 line"));
+	assert_int_equal(nlogged, 3);
+	down();
+}
+
 /* --- the flight recorder --- */
 
 static void
@@ -613,6 +629,7 @@ main(void)
 		TEST(test_credentials_come_only_where_they_are_asked_for),
 		TEST(test_a_session_over_its_size_is_told_at_its_end),
 		TEST(test_lines_over_the_rate_are_told_once_a_second),
+		TEST(test_a_rate_below_one_a_second_lets_lines_through),
 		TEST(test_the_recorder_writes_what_failed_with_its_times_and_nothing_else),
 		TEST(test_without_memory_the_recorder_says_so),
 		TEST(test_a_record_is_the_last_lines),
