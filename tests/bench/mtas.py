@@ -290,8 +290,21 @@ class LogsFailures(WithLogs):
     EVERYWHERE = "log_smtp_on_failure yes"
 
 
+class LogsDeliveries(WithLogs):
+    name = "greenarrowd-log-deliveries"
+    MODULES = (*WithLogs.MODULES, "delivery_log")
+
+
+class Shipped(GreenArrow):
+    """All that the shipped greenarrow.conf loads."""
+
+    name = "greenarrowd-shipped"
+    MODULES = ("service_log", "smtp_log", "spool", "queue", "route", "throttle", "svc", "smtp_server", "tcp_rules", "smtp_client",
+               "transport_direct", "smtp_patterns", "delivery_log", "bounce", "explain")
+
+
 UNPACKED = {server.name: server for server in (Postfix, PostfixCached)}
-OURS = {server.name: server for server in (GreenArrow, WithLogs, LogsCommands, LogsFailures)}
+OURS = {server.name: server for server in (GreenArrow, WithLogs, LogsCommands, LogsFailures, LogsDeliveries, Shipped)}
 
 
 def make(name, work, prefix):
