@@ -43,6 +43,10 @@ struct gac_daemon_job {			/* what to do instead of serving */
 };
 extern struct gac_daemon_job gac_daemon_job;
 
+/* main.c: greenarrow.conf as it stands on disk, against the manifests of the modules in their
+ * files or linked into this program.  NULL: diag says why.  Any thread; blocks. */
+struct gac_conf *gac_daemon_read_file(struct ga_diag *);
+
 /* setup.c: directories, limits, privileges, background.  False: said why on stderr. */
 bool gac_setup_paths(const struct gac_core_conf *);
 /* services: a module works in the service directory. */

@@ -26,6 +26,7 @@
 #endif
 
 #include "base/version.h"
+#include "conf/manifest.h"
 #include "control/server.h"
 #include "daemon/daemon.h"
 #include "daemon/main.h"
@@ -99,12 +100,24 @@ absolute_config_file(void)
 	return true;
 }
 
+struct gac_conf *
+gac_daemon_read_file(struct ga_diag *diag)
+{
+	struct gac_conf_options options = { .file = gac_daemon.config_file };
+	struct ga_pool *pool = ga_pool_new(0);
+	struct gac_conf *conf;
+
+	options.nbuiltin = gac_manifest_list(pool, "/proc/self/exe", &options.builtin);
+	conf = gac_conf_load(&options, diag);
+	ga_pool_free(pool);
+	return conf;
+}
+
 static bool
 load_configuration(void)
 {
-	struct gac_conf_options options = { .file = gac_daemon.config_file };
 	struct ga_diag *diag = gac_diag_new();
-	struct gac_conf *conf = gac_conf_load(&options, diag);
+	struct gac_conf *conf = gac_daemon_read_file(diag);
 
 	if (conf != NULL)
 		m.snapshot = gac_generation_load(conf, diag);

@@ -274,10 +274,8 @@ prepare(struct ga_worker *w, struct ga_post *post)
 static void
 read_file(struct gac_job *job)
 {
-	struct gac_conf_options options = { .file = gac_daemon.config_file };
-
 	(void)job;
-	r.conf = gac_conf_load(&options, r.diag);
+	r.conf = gac_daemon_read_file(r.diag);
 	r.post.fn = prepare;
 	ga_loop_post(ga_worker_main(), &r.post);
 }
