@@ -270,7 +270,7 @@ test_files_behind_the_window_are_not_opened(void **state)
 	fclose(f);
 	file(name_at(41, 's'), text);
 	free(text);
-	symlink("nowhere", path_of(name_at(50, 's')));
+	assert_int_equal(symlink("nowhere", path_of(name_at(50, 's'))), 0);
 	assert_window(1726063505 * S, 1726063506 * S, LINE("05", "a"));
 	assert_string_equal(warnings, "");
 }
@@ -450,7 +450,7 @@ test_what_cannot_be_read_is_named_and_the_rest_read(void **state)
 	file(name_at(10, 's'), LINE("05", "a"));
 	file(name_at(20, 's'), LINE("15", "gone"));
 	mkdir(path_of(name_at(30, 's')), 0700);
-	symlink("current", path_of(name_at(40, 's')));
+	assert_int_equal(symlink("current", path_of(name_at(40, 's'))), 0);
 	mkfifo(path_of(name_at(50, 's')), 0600);
 	file("current", LINE("55", "b"));
 	d = open_window(&everything);
